@@ -1,0 +1,66 @@
+// Package faults collects every fault of a Config, so that a room's New names
+// them all at once.
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/inovy/hardening"
+)
+
+// Collector gathers faults of one room. The zero value lacks the room's name;
+// use [For]. It is not safe for concurrent use: New is one goroutine.
+type Collector struct {
+	room string
+	errs []error
+}
+
+// For returns an empty collector for the room.
+func For(room string) *Collector { return &Collector{room: room} }
+
+// Add records a fault with the value that was found. The value is formatted
+// with %v and shortened to 80 bytes; never pass a secret.
+func (c *Collector) Add(field string, value any, reason, fix string) {
+	c.add(field, clip(fmt.Sprint(value)), reason, fix)
+}
+
+// Missing records a fault of a field that holds nothing worth showing.
+func (c *Collector) Missing(field, reason, fix string) { c.add(field, "", reason, fix) }
+
+// Secret records a fault of a field whose value must not be shown.
+func (c *Collector) Secret(field, reason, fix string) {
+	c.add(field, hardening.Redacted, reason, fix)
+}
+
+// Join adds another error that is already a fault or a tree of faults.
+func (c *Collector) Join(err error) {
+	if err != nil {
+		c.errs = append(c.errs, err)
+	}
+}
+
+func (c *Collector) add(field, value, reason, fix string) {
+	c.errs = append(c.errs, &hardening.ConfigError{
+		Room: c.room, Field: field, Value: value, Reason: reason, Fix: fix,
+	})
+}
+
+// Len is the number of entries collected so far.
+func (c *Collector) Len() int { return len(c.errs) }
+
+// Err returns all faults joined, or nil if there are none.
+func (c *Collector) Err() error { return errors.Join(c.errs...) }
+
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	cut := most
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "..."
+}
