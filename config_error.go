@@ -4,7 +4,8 @@ import (
 	"iter"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/inovy/hardening/internal/text"
 )
 
 // Redacted stands where a value is not shown.
@@ -68,14 +69,4 @@ func eachFault(err error, yield func(*ConfigError) bool) bool {
 }
 
 // clip shortens a value for an error: 80 bytes are enough to recognise it.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "..."
-}
+func clip(s string) string { return text.Clip(s, 80) }

@@ -5,9 +5,9 @@ package faults
 import (
 	"errors"
 	"fmt"
-	"unicode/utf8"
 
 	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/text"
 )
 
 // Collector gathers faults of one room. The zero value lacks the room's name;
@@ -23,7 +23,7 @@ func For(room string) *Collector { return &Collector{room: room} }
 // Add records a fault with the value that was found. The value is formatted
 // with %v and shortened to 80 bytes; never pass a secret.
 func (c *Collector) Add(field string, value any, reason, fix string) {
-	c.add(field, clip(fmt.Sprint(value)), reason, fix)
+	c.add(field, text.Clip(fmt.Sprint(value), 80), reason, fix)
 }
 
 // Missing records a fault of a field that holds nothing worth showing.
@@ -52,15 +52,3 @@ func (c *Collector) Len() int { return len(c.errs) }
 
 // Err returns all faults joined, or nil if there are none.
 func (c *Collector) Err() error { return errors.Join(c.errs...) }
-
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "..."
-}

@@ -1,0 +1,102 @@
+package hardening_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/faults"
+)
+
+func TestZeroEnvironmentIsProduction(t *testing.T) {
+	var e hardening.Environment
+	if e != hardening.Production || e.String() != "production" {
+		t.Errorf("zero value is %v", e)
+	}
+	for _, want := range []hardening.Environment{hardening.Production, hardening.Staging, hardening.Development} {
+		b, err := want.MarshalText()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got hardening.Environment
+		if err := got.UnmarshalText(b); err != nil || got != want {
+			t.Errorf("%s reads back as %v, %v", b, got, err)
+		}
+	}
+	for _, bad := range []string{"", "prod", "Production", "dev", " production", strings.Repeat("x", 1<<20)} {
+		_, err := hardening.ParseEnvironment(bad)
+		if err == nil || len(err.Error()) > 300 {
+			t.Errorf("%.20q: %v", bad, err)
+		}
+	}
+	if _, err := hardening.Environment(9).MarshalText(); err == nil {
+		t.Error("an unknown environment was written")
+	}
+}
+
+func TestFaultsYieldsEveryFaultOfATree(t *testing.T) {
+	f := faults.For("room")
+	f.Add("A", "x\ny", "is bad", "write a better one")
+	f.Secret("B", "is too short", "generate one")
+	inner := faults.For("inner")
+	inner.Missing("C", "is missing", "set it")
+	f.Join(fmt.Errorf("wrapped: %w", inner.Err()))
+	f.Join(nil)
+	err := fmt.Errorf("load: %w", errors.Join(f.Err(), errors.New("not a fault")))
+	var got []string
+	for e := range hardening.Faults(err) {
+		got = append(got, e.Field)
+	}
+	if strings.Join(got, "") != "ABC" {
+		t.Errorf("got %v of %v", got, err)
+	}
+	for range hardening.Faults(err) {
+		break // stopping early must not panic
+	}
+	for range hardening.Faults(nil) {
+		t.Error("nil has no faults")
+	}
+	if f := faults.For("room"); f.Err() != nil {
+		t.Error("no faults, no error")
+	}
+	var ce *hardening.ConfigError
+	if !errors.As(err, &ce) || strings.Contains(ce.Error(), "\n") {
+		t.Errorf("a value broke the line: %v", ce)
+	}
+	if want := `room: A "x\ny" is bad; fix: write a better one`; ce.Error() != want {
+		t.Errorf("got %s, want %s", ce.Error(), want)
+	}
+}
+
+func TestFaultValuesAreShort(t *testing.T) {
+	f := faults.For("room")
+	f.Add("A", strings.Repeat("é", 1<<20), "is long", "shorten it")
+	if n := len(f.Err().Error()); n > 400 {
+		t.Errorf("error of %d bytes", n)
+	}
+}
+
+func TestFindingRoundTrip(t *testing.T) {
+	in := hardening.Finding{
+		ID: "HDN-EDGE-001", Component: "edge", Title: "t", Passed: true, Severity: hardening.High, Observed: "o", Expected: "e",
+		Controls: []hardening.Control{{hardening.ASVS, "v5.0.0-4.1.3", hardening.Supports}},
+	}
+	b, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out hardening.Finding
+	if err := json.Unmarshal(b, &out); err != nil || out.String() != in.String() || out.Controls[0] != in.Controls[0] {
+		t.Errorf("%s came back as %v, %v", b, out, err)
+	}
+	var s hardening.Severity
+	if err := s.UnmarshalText([]byte("catastrophic")); err == nil {
+		t.Error("an unknown severity was read")
+	}
+	if _, err := hardening.Severity(77).MarshalText(); err == nil {
+		t.Error("an unknown severity was written")
+	}
+}
