@@ -1,0 +1,105 @@
+package filepoll
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"time"
+)
+
+// Config says what to watch.
+type Config struct {
+	// Paths are the files, read together as one snapshot.
+	Paths []string
+	// MaxBytes bounds each file. Default: 1 MiB.
+	MaxBytes int64
+	// Interval is the time between two looks. Default: 10 s.
+	Interval time.Duration
+	// Apply is called with a changed snapshot once it has stood still for one
+	// interval. It runs in the poller's goroutine, never twice at once, and
+	// must not keep the data. An error means that the snapshot was refused; it
+	// is offered again only when the files change once more or [Poller.Poll]
+	// is called.
+	Apply func(context.Context, Snapshot) error
+}
+
+// Poller watches files until it is closed.
+type Poller struct {
+	cfg    Config
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex // guards the fields below and serialises looks
+	applied [sha256.Size]byte
+	pending [sha256.Size]byte
+}
+
+// Start begins to watch. The contents of initial count as applied: pass the
+// snapshot that the caller has already taken over. ctx ends the poller as
+// Close does.
+func Start(ctx context.Context, cfg Config, initial Snapshot) *Poller {
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = 1 << 20
+	}
+	if cfg.Interval == 0 {
+		cfg.Interval = 10 * time.Second
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	p := &Poller{cfg: cfg, cancel: cancel, done: make(chan struct{}), applied: initial.Sum()}
+	p.pending = p.applied
+	go p.run(ctx)
+	return p
+}
+
+func (p *Poller) run(ctx context.Context) {
+	defer close(p.done)
+	tick := time.NewTicker(p.cfg.Interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			p.look(ctx)
+		}
+	}
+}
+
+// look applies a change that two looks in a row have seen alike.
+func (p *Poller) look(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Read(p.cfg.Paths, p.cfg.MaxBytes)
+	defer s.Wipe()
+	sum := s.Sum()
+	settled := sum == p.pending
+	p.pending = sum
+	if sum == p.applied || !settled {
+		return
+	}
+	p.applied = sum // applied or refused: in both cases not again until it changes
+	_ = p.cfg.Apply(ctx, s)
+}
+
+// Poll looks at once and applies what it finds without waiting for it to
+// settle, also if it did not change since it was refused. It returns the error
+// of Apply.
+func (p *Poller) Poll(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := Read(p.cfg.Paths, p.cfg.MaxBytes)
+	defer s.Wipe()
+	p.pending = s.Sum()
+	p.applied = p.pending
+	return p.cfg.Apply(ctx, s)
+}
+
+// Close stops the poller and waits for an Apply that is under way. It may be
+// called more than once, but not from within Apply.
+func (p *Poller) Close() {
+	p.cancel()
+	<-p.done
+}
