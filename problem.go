@@ -3,6 +3,7 @@ package hardening
 import (
 	"encoding/json"
 	"html"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,9 +91,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 
 func (p *Problem) json(id string) []byte {
 	m := make(map[string]any, len(p.Extensions)+5)
-	for k, v := range p.Extensions {
-		m[k] = v
-	}
+	maps.Copy(m, p.Extensions)
 	m["type"] = p.Type
 	if p.Type == "" {
 		m["type"] = "about:blank"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -19,9 +20,7 @@ func write(p *hardening.Problem, method, accept string, before http.Header) *htt
 		r.Header.Set("Accept", accept)
 	}
 	w := httptest.NewRecorder()
-	for k, v := range before {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), before)
 	hardening.WriteProblem(w, r, p)
 	return w.Result()
 }
