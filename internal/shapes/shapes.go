@@ -1,0 +1,65 @@
+package shapes
+
+import "slices"
+
+// Match is one token in a text.
+type Match struct {
+	ID         string // of the shape: "github-token"
+	Start, End int    // byte offsets; for a private key, of its whole PEM block
+}
+
+type shape struct {
+	id    string
+	parts []part
+}
+
+// byFirst holds, for each first byte, the shapes that can begin with it.
+var byFirst = index()
+
+func index() *[256][]shape {
+	var t [256][]shape
+	for _, p := range patterns {
+		s := shape{p.id, compile(p.pattern)}
+		if first := s.parts[0]; first.class == nil {
+			t[first.literal[0]] = append(t[first.literal[0]], s)
+		} else {
+			for b := range first.class {
+				if first.class[b] {
+					t[b] = append(t[b], s)
+				}
+			}
+		}
+	}
+	return &t
+}
+
+// IDs lists the ids of all shapes, sorted.
+func IDs() []string {
+	var ids []string
+	for _, p := range patterns {
+		ids = append(ids, p.id)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// alnum is what a token cannot stand directly behind, since those characters
+// would belong to it.
+var alnum = classOf('a')
+
+// Next returns the first token in s at or after from. It allocates nothing.
+func Next(s string, from int) (Match, bool) {
+	inWord := from > 0 && alnum[s[from-1]]
+	for i := from; i < len(s); i++ {
+		b := s[i]
+		if candidates := byFirst[b]; candidates != nil && (!inWord || !alnum[b]) {
+			for k := range candidates {
+				if end, ok := match(candidates[k].parts, s[i:]); ok {
+					return Match{candidates[k].id, i, blockEnd(candidates[k].id, s, i, i+end)}, true
+				}
+			}
+		}
+		inWord = alnum[b]
+	}
+	return Match{}, false
+}
