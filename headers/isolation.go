@@ -1,0 +1,201 @@
+package headers
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/text"
+)
+
+// IsolationConfig says which other origins may change state here. The zero
+// value: none.
+type IsolationConfig struct {
+	_ [0]func()
+
+	// Name is the Component of findings and the instance of events. Default:
+	// "isolation".
+	Name string
+
+	// TrustedOrigins are other origins of ours whose pages may send
+	// state-changing requests, exactly as browsers write them:
+	// "https://app.example". Default: none.
+	TrustedOrigins []string
+
+	// RequireOrigin also refuses state-changing requests that carry neither
+	// Sec-Fetch-Site nor Origin. Browsers always send one of them;
+	// command-line clients and other services do not. Default: such requests
+	// pass, because no browser's cookies are behind them.
+	RequireOrigin bool
+
+	// DangerouslyReportOnly lets everything through and only emits the event,
+	// with outcome "success".
+	DangerouslyReportOnly bool
+
+	// Logger gets malicious_csrf events. nil = slog.Default() at the moment of
+	// the event.
+	Logger *slog.Logger
+
+	// OnDeny answers refused requests. Default: hardening.WriteProblem.
+	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
+}
+
+// Isolation refuses requests by which another site would change state with the
+// user's cookies: cross-site request forgery, and cross-site WebSocket
+// hijacking. It decides by Sec-Fetch-Site and Origin
+// (net/http.CrossOriginProtection; ASVS v5.0.0-3.5.1), so forms need no token.
+// GET, HEAD and OPTIONS pass: handlers must not change state on them. It is
+// immutable and safe for concurrent use.
+type Isolation struct {
+	cfg     IsolationConfig
+	protect *http.CrossOriginProtection
+}
+
+// The causes of a refusal; use errors.Is.
+var (
+	// ErrCrossOrigin: another site sent the request.
+	ErrCrossOrigin = errors.New("headers: the request comes from another origin")
+	// ErrMalformedOrigin: Origin is nothing that a browser sends.
+	ErrMalformedOrigin = errors.New("headers: the Origin header is malformed")
+	// ErrNoOrigin: the request does not say where it comes from.
+	ErrNoOrigin = errors.New("headers: the request names no origin")
+)
+
+// NewIsolation returns an Isolation, or every fault of cfg at once as
+// hardening.ConfigErrors.
+func NewIsolation(cfg IsolationConfig) (*Isolation, error) {
+	if cfg.Name == "" {
+		cfg.Name = "isolation"
+	}
+	cfg.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
+	f := faults.For("headers")
+	validateName(cfg.Name, f)
+	if cfg.TrustedOrigins != nil && len(cfg.TrustedOrigins) == 0 {
+		f.Missing("TrustedOrigins", "is empty but not nil", "leave it nil to trust no other origin")
+	}
+	protect := http.NewCrossOriginProtection()
+	for i, o := range cfg.TrustedOrigins {
+		at := fmt.Sprintf("TrustedOrigins[%d]", i)
+		if reason := originFault(o, "https"); reason != "" {
+			f.Add(at, o, reason, `write it as browsers do, as in "https://app.example"`)
+			continue
+		}
+		if slices.Contains(cfg.TrustedOrigins[:i], o) {
+			f.Add(at, o, "is listed twice", "keep one")
+		}
+		if err := protect.AddTrustedOrigin(o); err != nil {
+			f.Add(at, o, "is refused by net/http", `write it as in "https://app.example"`)
+		}
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return &Isolation{cfg: cfg, protect: protect}, nil
+}
+
+// Allow decides about a request without answering it. Its error is a
+// *hardening.Problem whose cause is one of the Err values.
+func (i *Isolation) Allow(r *http.Request) error {
+	// A WebSocket handshake is a GET, but opens a channel that carries the
+	// user's cookies and that CORS does not guard.
+	upgrade := len(r.Header["Upgrade"]) > 0
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		if !upgrade {
+			return nil
+		}
+	}
+	origins, sites := r.Header["Origin"], r.Header["Sec-Fetch-Site"]
+	if len(origins) > 1 || len(sites) > 1 || len(origins) == 1 && !serialisedOrigin(origins[0]) {
+		return refusal(ErrMalformedOrigin)
+	}
+	if i.cfg.RequireOrigin && len(origins) == 0 && len(sites) == 0 {
+		return refusal(ErrNoOrigin)
+	}
+	client := hardening.ClientOf(r)
+	// net/http compares hosts only. Without Sec-Fetch-Site, a page that a
+	// network attacker put on http://our-host would pass.
+	if client.Scheme == "https" && len(sites) == 0 && len(origins) == 1 && strings.HasPrefix(origins[0], "http://") {
+		return refusal(ErrCrossOrigin)
+	}
+	if upgrade || client.Host != r.Host {
+		seen := *r // Check looks at Method, Host and Header only
+		if upgrade {
+			seen.Method = http.MethodPost
+		}
+		seen.Host = client.Host
+		r = &seen
+	}
+	if i.protect.Check(r) != nil {
+		return refusal(ErrCrossOrigin)
+	}
+	return nil
+}
+
+func refusal(cause error) *hardening.Problem {
+	return &hardening.Problem{
+		Status: http.StatusForbidden,
+		Title:  "Cross-site request refused",
+		Detail: "The request did not come from a page of this site. Open the page again and repeat it there.",
+		Err:    cause,
+	}
+}
+
+// serialisedOrigin reports whether s is "null" or scheme://host[:port], as RFC
+// 6454 section 6.1 lets browsers write it. net/http would also accept
+// https://user@host (golang/go#78563) and paths.
+func serialisedOrigin(s string) bool {
+	if s == "null" {
+		return true
+	}
+	scheme, host, ok := strings.Cut(s, "://")
+	return ok && scheme != "" && host != "" && len(s) <= 512 &&
+		strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == "" &&
+		strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]") == ""
+}
+
+// Wrap answers refused requests with a 403 problem and the event
+// malicious_csrf; next sees the others.
+func (i *Isolation) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := i.Allow(r)
+		if err == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		i.report(r, err)
+		if i.cfg.DangerouslyReportOnly {
+			next.ServeHTTP(w, r)
+			return
+		}
+		var p *hardening.Problem
+		if !errors.As(err, &p) {
+			p = refusal(err)
+		}
+		if i.cfg.OnDeny != nil {
+			i.cfg.OnDeny(w, r, p)
+			return
+		}
+		hardening.WriteProblem(w, r, p)
+	})
+}
+
+func (i *Isolation) report(r *http.Request, err error) {
+	outcome := event.OutcomeDenied
+	if i.cfg.DangerouslyReportOnly {
+		outcome = event.OutcomeSuccess
+	}
+	c := hardening.ClientOf(r)
+	sink := event.Sink{Logger: i.cfg.Logger, Room: "headers", Name: i.cfg.Name}
+	_ = sink.Emit(r.Context(), event.MaliciousCSRF, // without Audit it has no error
+		slog.String(event.KeyOutcome, outcome),
+		slog.String(event.KeyReason, errors.Unwrap(err).Error()),
+		slog.String(event.KeyObjectType, "origin"), slog.String(event.KeyObject, text.Clip(r.Header.Get("Origin"), 128)),
+		slog.String(event.KeyClient, c.Addr.String()), slog.String(event.KeyRequestID, c.RequestID), slog.String(event.KeyTraceParent, c.TraceParent))
+}
