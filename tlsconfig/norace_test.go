@@ -1,0 +1,5 @@
+//go:build !race
+
+package tlsconfig_test
+
+const raceEnabled = false
