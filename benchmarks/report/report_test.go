@@ -126,8 +126,6 @@ func measured(times map[string][]float64, allocs float64) *results {
 	return r
 }
 
-func one(x float64) *float64 { return &x }
-
 func TestVerdicts(t *testing.T) {
 	us, limit := []float64{130e-9, 140e-9, 150e-9}, []float64{100e-9, 100e-9, 100e-9}
 	row := budget{Room: "Headers", Case: "static", Numerator: "hardening", Denominator: "limit", Unit: secPerOp}
@@ -145,16 +143,16 @@ func TestVerdicts(t *testing.T) {
 		{"a ratio at its limit holds", with(func(b *budget) { b.Limit = 1.4000001 }), both, ".", held, ""},
 		{"a ratio over its limit is missed", with(func(b *budget) { b.Limit = 1.39 }), both, ".", missed, "ratio 1.4 is over 1.39"},
 		{"a pending row is judged as soon as it is measured", with(func(b *budget) { b.Limit = 1.39; b.Pending = true }), both, ".", missed, "ratio"},
-		{"allocations at their limit hold", with(func(b *budget) { b.Limit = 2; b.MaxAllocs = one(2) }), both, ".", held, ""},
-		{"one allocation too many is missed", with(func(b *budget) { b.Limit = 2; b.MaxAllocs = one(1) }), both, ".", missed, "2 allocs/op is over 1"},
-		{"zero allocations can be asked for", with(func(b *budget) { b.Limit = 2; b.MaxAllocs = one(0) }), both, ".", missed, "2 allocs/op is over 0"},
-		{"round trips that are not reported are missed", with(func(b *budget) { b.Limit = 2; b.MaxRoundTrips = one(1) }), both, ".", missed, "does not report roundtrips/op"},
+		{"allocations at their limit hold", with(func(b *budget) { b.Limit = 2; b.MaxAllocs = new(2.0) }), both, ".", held, ""},
+		{"one allocation too many is missed", with(func(b *budget) { b.Limit = 2; b.MaxAllocs = new(1.0) }), both, ".", missed, "2 allocs/op is over 1"},
+		{"zero allocations can be asked for", with(func(b *budget) { b.Limit = 2; b.MaxAllocs = new(0.0) }), both, ".", missed, "2 allocs/op is over 0"},
+		{"round trips that are not reported are missed", with(func(b *budget) { b.Limit = 2; b.MaxRoundTrips = new(1.0) }), both, ".", missed, "does not report roundtrips/op"},
 		{"a unit that is not reported is missed", with(func(b *budget) { b.Limit = 2; b.Unit = "p50-sec/op" }), both, ".", missed, "do not both report p50-sec/op"},
 		{"a benchmark that went missing is missed", with(func(b *budget) { b.Limit = 2; b.Case = "statik" }), both, ".", missed, "no benchmark Headers/statik"},
 		{"a peer that went missing is missed", with(func(b *budget) { b.Limit = 2; b.Denominator = "rs" }), both, ".", missed, "no benchmark Headers/static/rs"},
 		{"a benchmark still to be written is not measured", with(func(b *budget) { b.Limit = 2; b.Case = "later"; b.Pending = true }), both, ".", notMeasured, "no benchmark"},
 		{"a benchmark that -run leaves out is not measured", with(func(b *budget) { b.Limit = 2; b.Case = "other" }), both, "/static/", notMeasured, "not selected"},
-		{"a row of counts alone", with(func(b *budget) { b.Denominator = ""; b.MaxAllocs = one(3) }), both, ".", held, ""},
+		{"a row of counts alone", with(func(b *budget) { b.Denominator = ""; b.MaxAllocs = new(3.0) }), both, ".", held, ""},
 		{"a denominator of zero proves nothing", with(func(b *budget) { b.Limit = 2 }), measured(map[string][]float64{"hardening": us, "limit": {0, 0, 0}}, 0), ".", missed, "do not both report"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
