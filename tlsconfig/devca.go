@@ -313,7 +313,7 @@ func (ca *DevCA) open() error {
 	if err != nil {
 		return fmt.Errorf("tlsconfig: development CA: %w", err)
 	}
-	if info.Mode().Perm()&0o002 != 0 {
+	if permissions(info)&0o002 != 0 {
 		return &hardening.ConfigError{Room: room, Field: "dir", Value: ca.dir, Reason: "may be written by every user of this machine", Fix: "chmod 0700 it, or name another directory"}
 	}
 	keyFile := filepath.Join(ca.dir, caKeyFile)

@@ -21,6 +21,9 @@ func effectiveVersions(cfg *tls.Config, role Role) (least, most uint16) {
 	if most == 0 || most > tls.VersionTLS13 {
 		most = tls.VersionTLS13
 	}
+	if fips140.Enabled() {
+		least = max(least, tls.VersionTLS12)
+	}
 	return least, most
 }
 
@@ -29,27 +32,31 @@ func effectiveSuites(cfg *tls.Config, role Role) []uint16 {
 	if least, _ := effectiveVersions(cfg, role); least >= tls.VersionTLS13 {
 		return nil
 	}
+	listed := cfg.CipherSuites
+	if listed == nil {
+		for _, s := range tls.CipherSuites() {
+			listed = append(listed, s.ID)
+		}
+		if godebug("tlsrsakex") == "1" {
+			listed = append(listed, tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA)
+		}
+		if godebug("tls3des") == "1" {
+			listed = append(listed, tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA)
+		}
+	}
 	var ids []uint16
-	if cfg.CipherSuites != nil {
-		for _, known := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
-			if slices.Contains(cfg.CipherSuites, known.ID) && !onlyTLS13(known) {
-				ids = append(ids, known.ID)
-			}
+	for _, known := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		if slices.Contains(listed, known.ID) && !onlyTLS13(known) && !(fips140.Enabled() && !fipsSuite(known.ID)) {
+			ids = append(ids, known.ID)
 		}
-		return ids
-	}
-	for _, s := range tls.CipherSuites() {
-		if !onlyTLS13(s) && !(fips140.Enabled() && suiteLevel(s.ID) > LevelSufficient) {
-			ids = append(ids, s.ID)
-		}
-	}
-	if godebug("tlsrsakex") == "1" {
-		ids = append(ids, tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA)
-	}
-	if godebug("tls3des") == "1" {
-		ids = append(ids, tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA)
 	}
 	return ids
+}
+
+// fipsSuite: what crypto/tls leaves of TLS 1.2 in FIPS 140-3 mode.
+func fipsSuite(id uint16) bool {
+	return id == tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 || id == tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 ||
+		id == tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 || id == tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
 }
 
 func onlyTLS13(s *tls.CipherSuite) bool {

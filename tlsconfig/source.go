@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -128,7 +129,16 @@ func readSmall(name string) (data []byte, mode fs.FileMode, reason string) {
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, 0, "is empty"
 	}
-	return data, info.Mode().Perm(), ""
+	return data, permissions(info), ""
+}
+
+// permissions are those that say who may read or write. Windows makes the bits
+// up, so there is nothing to judge there.
+func permissions(info fs.FileInfo) fs.FileMode {
+	if runtime.GOOS == "windows" {
+		return 0
+	}
+	return info.Mode().Perm()
 }
 
 func fileReason(err error) string {
