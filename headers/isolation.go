@@ -155,9 +155,28 @@ func serialisedOrigin(s string) bool {
 		return true
 	}
 	scheme, host, ok := strings.Cut(s, "://")
-	return ok && scheme != "" && host != "" && len(s) <= 512 &&
-		strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == "" &&
-		strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:[]") == ""
+	if !ok || scheme == "" || host == "" || len(s) > 512 {
+		return false
+	}
+	for i := range len(scheme) {
+		if c := scheme[i]; !alphanumeric(c) && c != '+' && c != '-' && c != '.' {
+			return false
+		}
+	}
+	for i := range len(host) {
+		switch c := host[i]; c {
+		case '-', '.', '_', ':', '[', ']':
+		default:
+			if !alphanumeric(c) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func alphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 // Wrap answers refused requests with a 403 problem and the event

@@ -2,6 +2,7 @@ package headers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/inovy/hardening/internal/faults"
@@ -108,12 +109,7 @@ func featureToken(s string) bool {
 }
 
 func isFeature(f Feature) bool {
-	for _, name := range featureNames {
-		if name == string(f) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(featureNames, string(f))
 }
 
 // featureNames are the features of the W3C registry and those that browsers
