@@ -31,10 +31,20 @@ func newVisit() visit {
 // sessionRig is one implementation: a middleware, and handlers that log in,
 // read and write what all rigs read and write.
 type sessionRig struct {
-	wrap  func(http.Handler) http.Handler
-	login http.HandlerFunc
-	read  http.HandlerFunc // the user's id and the whole visit
-	write http.HandlerFunc // counts a page
+	wrap    func(http.Handler) http.Handler
+	login   http.HandlerFunc
+	visitOf func(*http.Request) (user string, v visit, ok bool)
+	write   http.HandlerFunc // counts a page
+}
+
+// read is the handler that asks for the user's id and the whole visit.
+func (rig sessionRig) read(w http.ResponseWriter, r *http.Request) {
+	user, v, found := rig.visitOf(r)
+	if !found {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	right(w, user, v)
 }
 
 // loggedIn returns a request that carries the cookie of a login.
@@ -88,9 +98,9 @@ func scsRig() sessionRig {
 			m.Put(r.Context(), "visit", newVisit())
 			check(w, nil)
 		},
-		read: func(w http.ResponseWriter, r *http.Request) {
-			v, _ := m.Get(r.Context(), "visit").(visit)
-			right(w, m.GetString(r.Context(), "user"), v)
+		visitOf: func(r *http.Request) (string, visit, bool) {
+			v, ok := m.Get(r.Context(), "visit").(visit)
+			return m.GetString(r.Context(), "user"), v, ok
 		},
 		write: func(w http.ResponseWriter, r *http.Request) {
 			v, _ := m.Get(r.Context(), "visit").(visit)
@@ -125,15 +135,14 @@ func gorillaRig() sessionRig {
 			s.Values["user"], s.Values["visit"] = sessionUser, newVisit()
 			check(w, s.Save(r, w))
 		},
-		read: func(w http.ResponseWriter, r *http.Request) {
+		visitOf: func(r *http.Request) (string, visit, bool) {
 			s, err := store.Get(r, name)
 			if err != nil {
-				check(w, err)
-				return
+				return "", visit{}, false
 			}
 			user, _ := s.Values["user"].(string)
-			v, _ := s.Values["visit"].(visit)
-			right(w, user, v)
+			v, ok := s.Values["visit"].(visit)
+			return user, v, ok
 		},
 		write: func(w http.ResponseWriter, r *http.Request) {
 			s, err := store.Get(r, name)
@@ -194,14 +203,10 @@ func limitRig() sessionRig {
 			http.SetCookie(w, &http.Cookie{Name: "__Host-id", Value: token, Path: "/", Secure: true, HttpOnly: true})
 			check(w, err)
 		},
-		read: func(w http.ResponseWriter, r *http.Request) {
+		visitOf: func(r *http.Request) (string, visit, bool) {
 			var v visit
 			_, s, found := l.load(r)
-			if !found || json.Unmarshal(s.data, &v) != nil {
-				w.WriteHeader(http.StatusUnauthorized)
-				return
-			}
-			right(w, s.user, v)
+			return s.user, v, found && json.Unmarshal(s.data, &v) == nil
 		},
 		write: func(w http.ResponseWriter, r *http.Request) {
 			var v visit
@@ -242,7 +247,7 @@ func BenchmarkSession(b *testing.B) {
 	})
 	b.Run("read", func(b *testing.B) {
 		for _, r := range rigs {
-			b.Run(r.name, func(b *testing.B) { rig := r.rig(); serve(b, rig.wrap(rig.read), rig.loggedIn(b)) })
+			b.Run(r.name, func(b *testing.B) { rig := r.rig(); serve(b, rig.wrap(http.HandlerFunc(rig.read)), rig.loggedIn(b)) })
 		}
 	})
 	b.Run("write", func(b *testing.B) {
@@ -258,7 +263,7 @@ func TestSessionRigsRemember(t *testing.T) {
 	for name, rig := range map[string]sessionRig{"limit": limitRig(), "scs": scsRig(), "gorilla": gorillaRig()} {
 		t.Run(name, func(t *testing.T) {
 			r := rig.loggedIn(t)
-			for _, h := range []http.Handler{rig.read, rig.write, rig.read} {
+			for _, h := range []http.HandlerFunc{rig.read, rig.write, rig.read} {
 				w := newResponse()
 				rig.wrap(h).ServeHTTP(w, r)
 				if w.status != http.StatusOK {
@@ -266,11 +271,10 @@ func TestSessionRigsRemember(t *testing.T) {
 				}
 			}
 			w := newResponse()
-			rig.wrap(rig.read).ServeHTTP(w, httpsRequest("/"))
+			rig.wrap(http.HandlerFunc(rig.read)).ServeHTTP(w, httpsRequest("/"))
 			if w.status == http.StatusOK {
 				t.Error("a request without a cookie read the session")
 			}
 		})
 	}
 }
-
