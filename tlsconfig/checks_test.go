@@ -189,6 +189,7 @@ func TestCertificateFindingsFlip(t *testing.T) {
 		{"HDN-TLS-022", pairOf(with(ec, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(400 * 24 * time.Hour) }))},
 		{"HDN-TLS-023", pairOf(write(t, chainPEM(sign(t, selfSigned, selfSigned, ec.Public(), ec)), keyPEM(t, ec)))},
 		{"HDN-TLS-023", pairOf(devCert, devKey)},
+		{"HDN-TLS-023", pairOf(with(ec, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }))},
 		{"HDN-TLS-024", pairOf(openCert, openKey)},
 	} {
 		s := newServer(t, 0, ca.good("other.test"), tlsconfig.Files(tt.pair[0], tt.pair[1]))

@@ -59,6 +59,10 @@ func TestBadCertificatesAreRefusedWithOneClearFault(t *testing.T) {
 	sha1.SignatureAlgorithm = x509.SHA1WithRSA
 	encrypted := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("0123456789abcdef0123456789abcdef")})
 	stranger := newAuthority(t)
+	oldTmpl := leaf()
+	oldTmpl.Subject.CommonName, oldTmpl.IsCA, oldTmpl.BasicConstraintsValid, oldTmpl.KeyUsage = "Old", true, true, x509.KeyUsageCertSign
+	oldTmpl.NotAfter = time.Now().Add(-time.Minute)
+	old := &authority{t, ca.issue(oldTmpl, key), key}
 
 	for _, tt := range []struct {
 		name      string
@@ -78,6 +82,7 @@ func TestBadCertificatesAreRefusedWithOneClearFault(t *testing.T) {
 		{"ECDSA P-224", chainPEM(ca.issue(leaf("a.test"), p224)), keyPEM(t, p224), 0, "P-224, which TLS clients do not support"},
 		{"a SHA-1 signature", chainPEM(sha1CA.issue(sha1, key)), goodKey, 0, "a signature by SHA1-RSA"},
 		{"the chain breaks", append(bytes.Clone(goodCert), chainPEM(stranger.cert)...), goodKey, 0, "was not issued by certificate 2"},
+		{"an intermediate that expired", append(chainPEM(old.issue(leaf("a.test"), key)), chainPEM(old.cert)...), goodKey, 0, "certificate 2 (Old) expired on"},
 		{"a half-written certificate", goodCert[:len(goodCert)-40], goodKey, 0, "is damaged or half-written"},
 		{"a half-written end of the chain", append(bytes.Clone(goodCert), chainPEM(ca.cert)[:100]...), goodKey, 0, "is damaged or half-written"},
 		{"a half-written key", goodCert, goodKey[:len(goodKey)/2], 0, "is damaged or half-written"},
@@ -119,6 +124,20 @@ func TestSwappedFilesAreNamedAsSuch(t *testing.T) {
 	_, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: []tlsconfig.CertSource{tlsconfig.Files(keyFile, certFile)}})
 	if err == nil || strings.Count(err.Error(), "swapped") != 2 {
 		t.Errorf("%v", err)
+	}
+}
+
+// Nobody verifies a root's signature on itself, and old roots have SHA-1.
+func TestARootWithSHA1AtTheEndOfTheChainIsNoFault(t *testing.T) {
+	rootKey, key := rsaKey(t, 3072), ecKey(t, elliptic.P256())
+	tmpl := leaf()
+	tmpl.Subject.CommonName, tmpl.IsCA, tmpl.BasicConstraintsValid, tmpl.KeyUsage = "Old root", true, true, x509.KeyUsageCertSign
+	tmpl.SignatureAlgorithm = x509.SHA1WithRSA
+	root := &authority{t, sign(t, tmpl, tmpl, rootKey.Public(), rootKey), rootKey}
+	src := tlsconfig.Files(write(t, chainPEM(root.issue(leaf("a.test"), key), root.cert), keyPEM(t, key)))
+	s := newServer(t, tlsconfig.NCSC, src)
+	if ids := failed(s.Check()); len(ids) > 0 {
+		t.Errorf("failing findings %v", ids)
 	}
 }
 

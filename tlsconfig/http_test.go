@@ -140,8 +140,10 @@ func TestHeadersOf100KiBAreRefused(t *testing.T) {
 
 func TestAHandlerThatIsNilDoesNotServeTheDefaultMux(t *testing.T) {
 	ca := newAuthority(t)
-	mux := http.DefaultServeMux
-	mux.HandleFunc("/tlsconfig-test-debug", func(http.ResponseWriter, *http.Request) {})
+	was := http.DefaultServeMux
+	t.Cleanup(func() { http.DefaultServeMux = was })
+	http.DefaultServeMux = http.NewServeMux()
+	http.HandleFunc("/tlsconfig-test-debug", func(http.ResponseWriter, *http.Request) {})
 	addr := serve(t, newServer(t, 0, ca.good("localhost")).HTTPServer(nil), serveTLS)
 	res, err := client(t, ca).Get("https://" + addr + "/tlsconfig-test-debug")
 	if err != nil || res.StatusCode != http.StatusNotFound {
