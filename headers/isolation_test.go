@@ -62,6 +62,7 @@ func TestIsolationRefusesWhatOtherSitesSend(t *testing.T) {
 		{"a POST the user began", "https", "POST", one("Sec-Fetch-Site", "none"), nil},
 		{"our own POST of an old browser", "https", "POST", one("Origin", "https://app.example"), nil},
 		{"our own POST behind a proxy that we do not know", "http", "POST", one("Origin", "https://app.example"), nil},
+		{"our own POST in development, without TLS", "http", "POST", one("Origin", "http://app.example"), nil},
 		{"a trusted origin's POST", "https", "POST", with(one("Sec-Fetch-Site", "cross-site"), "Origin", "https://trusted.example"), nil},
 		{"a command-line client", "https", "POST", nil, nil},
 		{"a cross-site link", "https", "GET", one("Sec-Fetch-Site", "cross-site"), nil},

@@ -347,6 +347,40 @@ func TestDangerouslyFieldsLeaveTheirHeaderOut(t *testing.T) {
 	}
 }
 
+func TestARealServerSendsEachHeaderOnceOverHTTP1AndHTTP2(t *testing.T) {
+	policy := must(headers.New(headers.Config{}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ok", func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("ok")) })
+	for _, http2 := range []bool{false, true} {
+		srv := httptest.NewUnstartedServer(policy.Wrap(policy.Recover(mux)))
+		srv.EnableHTTP2 = http2
+		srv.StartTLS()
+		for _, c := range []struct {
+			method, path string
+			status       int
+		}{{"GET", "/ok", 200}, {"HEAD", "/ok", 200}, {"POST", "/ok", 405}, {"GET", "/missing", 404}} {
+			req := must(http.NewRequestWithContext(t.Context(), c.method, srv.URL+c.path, nil))
+			res, err := srv.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			got := flat(t, res.Header)
+			if res.StatusCode != c.status || res.ProtoMajor == 2 != http2 {
+				t.Errorf("%s %s: %s %s", c.method, c.path, res.Proto, res.Status)
+			}
+			for _, want := range []map[string]string{seedSix, webMore} {
+				for k, v := range want {
+					if got[k] != v {
+						t.Errorf("%s %s over %s: %s is %q", c.method, c.path, res.Proto, k, got[k])
+					}
+				}
+			}
+		}
+		srv.Close()
+	}
+}
+
 // sink is a ResponseWriter that keeps nothing but its header.
 type sink struct{ h http.Header }
 
