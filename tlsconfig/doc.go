@@ -28,7 +28,6 @@
 // reads the logs is not trusted with keys: no error, event or finding holds
 // PEM, key bytes or text a peer sent. Whoever copies the development CA's key
 // can forge names that are reserved for private use, and no others. Not
-// covered: a stolen private key of the service, and whoever can set the
-// process's GODEBUG or replace its files; the findings show the first of these
-// two weakenings.
+// covered: a stolen private key of the service, and whoever can replace the
+// process's files or set its GODEBUG; finding HDN-TLS-012 shows the latter.
 package tlsconfig
