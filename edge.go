@@ -137,11 +137,18 @@ func ClientOf(r *http.Request) Client {
 	if c, ok := r.Context().Value(clientKey{}).(*Client); ok {
 		return *c
 	}
-	c := Client{Addr: peerAddr(r.RemoteAddr), Scheme: "http", Host: strings.ToLower(r.Host), TraceParent: traceParent(r.Header)}
-	if r.TLS != nil {
-		c.Scheme = "https"
+	return Client{Addr: peerAddr(r.RemoteAddr), Scheme: SchemeOf(r), Host: strings.ToLower(r.Host), TraceParent: traceParent(r.Header)}
+}
+
+// SchemeOf is ClientOf(r).Scheme without the price of reading the address.
+func SchemeOf(r *http.Request) string {
+	if c, ok := r.Context().Value(clientKey{}).(*Client); ok {
+		return c.Scheme
 	}
-	return c
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
 }
 
 func (e *Edge) client(r *http.Request) Client {

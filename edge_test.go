@@ -125,9 +125,11 @@ func TestClientScheme(t *testing.T) {
 			if tt.tls {
 				r.TLS = &tls.ConnectionState{}
 			}
-			if c, _ := seen(newEdge(t, tt.cfg), r); c.Scheme != tt.want {
-				t.Errorf("scheme %q, want %q", c.Scheme, tt.want)
-			}
+			newEdge(t, tt.cfg).Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if c, s := hardening.ClientOf(r), hardening.SchemeOf(r); c.Scheme != tt.want || s != tt.want {
+					t.Errorf("scheme %q, SchemeOf %q, want %q", c.Scheme, s, tt.want)
+				}
+			})).ServeHTTP(httptest.NewRecorder(), r)
 		})
 	}
 }

@@ -114,7 +114,7 @@ func (m *Middleware) Wrap(next http.Handler) http.Handler {
 }
 
 func (m *Middleware) variant(r *http.Request) *variant {
-	if hardening.ClientOf(r).Scheme == "https" {
+	if hardening.SchemeOf(r) == "https" {
 		return &m.secure
 	}
 	return &m.plain
