@@ -1,0 +1,133 @@
+package session
+
+import (
+	"log/slog"
+	"net/http"
+	"reflect"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/faults"
+)
+
+// Config configures a [Manager]. The zero value works: a cookie __Host-id,
+// [Policy7Days], sessions in memory, and a random key for this process, which
+// the room reports as a finding.
+type Config struct {
+	_ [0]func()
+
+	// Name is the Component of findings and the instance of records.
+	// Default: "session".
+	Name string
+
+	// Environment is where the service runs. Default: Production. Development
+	// lets the cookie travel over plain HTTP to a loopback host.
+	Environment hardening.Environment
+
+	// Keys sign session ids, hide user ids from the store and seal data that
+	// leaves the process. nil = a random key: sessions end with the process,
+	// and no other process accepts them.
+	Keys KeySource
+
+	// Store keeps the sessions. nil = a [MemoryStore] of 100 000 sessions. A
+	// store of another type gets sealed data only.
+	Store Store
+
+	// Cookie is how the cookie looks. Default: __Host-id, SameSite=Lax.
+	Cookie Cookie
+
+	// Policy is how long sessions live. Default: [Policy7Days].
+	Policy Policy
+
+	// MaxDataBytes is how large the JSON of one session's data may be.
+	// Default: 16384. At most 1 MiB.
+	MaxDataBytes int
+
+	// Audit gets the records of logins, renewals, logouts and revocations
+	// before they take effect; its error refuses them with 503. nil = they go
+	// to Logger, which refuses nothing.
+	Audit slog.Handler
+
+	// Logger gets what is forged or dead, and the store's troubles. nil =
+	// slog.Default() at the moment of the event.
+	Logger *slog.Logger
+
+	// OnDeny answers refused requests. Default: hardening.WriteProblem. The
+	// cause is Problem.Err: compare it with [ErrAnonymous] and [ErrStepUp] to
+	// send the user to a login page.
+	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
+}
+
+const (
+	defaultMaxData = 16 << 10
+	maxMaxData     = 1 << 20
+)
+
+// core is what a Manager is apart from the type of its data.
+type core struct {
+	cfg     Config
+	names   cookieNames
+	keys    keyring
+	store   Store
+	watcher Watcher // nil if the store is none
+	memory  bool
+	audit   event.Sink // changes of who may do what
+	log     event.Sink // abuse and trouble
+	health  health
+}
+
+func newCore(cfg Config, c *faults.Collector) *core {
+	if !cfg.Environment.Valid() {
+		c.Add("Environment", cfg.Environment, "is not an environment", "use hardening.Production, Staging or Development")
+	}
+	cfg.Cookie.validate(c)
+	if cfg.Policy == (Policy{}) {
+		cfg.Policy = Policy7Days()
+	} else {
+		cfg.Policy.validate(c)
+	}
+	switch {
+	case cfg.MaxDataBytes == 0:
+		cfg.MaxDataBytes = defaultMaxData
+	case cfg.MaxDataBytes < 64 || cfg.MaxDataBytes > maxMaxData:
+		c.Add("MaxDataBytes", cfg.MaxDataBytes, "is not between 64 and 1048576", "leave it zero for 16384 bytes; keep large things elsewhere, under the user's id")
+	}
+	nilInside(c, "Store", cfg.Store, "leave it nil for a store in memory, or pass one that was made")
+	nilInside(c, "Audit", cfg.Audit, "leave it nil to use Logger, or pass a handler that was made")
+	if cfg.Name == "" {
+		cfg.Name = "session"
+	}
+	cfg.Cookie = cfg.Cookie.withDefaults()
+
+	m := &core{cfg: cfg, names: cfg.Cookie.names(cfg.Environment), store: cfg.Store}
+	if m.store == nil {
+		m.store = newMemoryStore(defaultMaxSessions)
+	}
+	_, m.memory = m.store.(*MemoryStore)
+	m.watcher, _ = m.store.(Watcher)
+	m.keys.src = cfg.Keys
+	if cfg.Keys == nil {
+		m.keys.src = newProcessKeys()
+	}
+	if nilInside(c, "Keys", cfg.Keys, "leave it nil for a key of this process, or pass a ring that was loaded") {
+		if _, err := m.keys.get(); err != nil {
+			c.Secret("Keys", err.Error(), "use a key ring that derives independent 32-byte keys, such as *secrets.Ring")
+		}
+	}
+	m.audit = event.Sink{Audit: cfg.Audit, Logger: cfg.Logger, Room: "session", Name: cfg.Name}
+	m.log = event.Sink{Logger: cfg.Logger, Room: "session", Name: cfg.Name}
+	return m
+}
+
+// nilInside records a fault, and returns false, if v is an interface that
+// holds a nil pointer: calling it would panic in the middle of a request.
+func nilInside(c *faults.Collector, field string, v any, fix string) bool {
+	if v == nil {
+		return true
+	}
+	if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+		c.Missing(field, "holds a nil pointer", fix)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,36 @@
+// Package session keeps sessions that end when they end: typed data, an id
+// that changes at every login, and a store contract under which a logged-out,
+// renewed or revoked session can never be brought back by a slow request.
+//
+//	sessions, err := session.New[Visit](session.Config{Keys: keys, Audit: trail})
+//	h := sessions.Wrap(mux)
+//
+//	s, err := sessions.Get(r.Context())                 // never nil; anonymous until Login or Update
+//	err = s.Update(func(v *Visit) { v.Pages++ })        // saved with the response
+//	err = sessions.Login(ctx, user, session.Auth{Methods: []string{"pwd", "totp"}, AAL: 2})
+//	err = sessions.Logout(ctx)
+//
+// # Where it stands
+//
+// Wrap inside the security headers and outside rate limits and the mux. It is
+// lazy: a request whose handler never asks for the session costs no look at
+// the cookie and no access to the store. What a handler changes is saved
+// before the first header of its response is sent; if that fails, the client
+// gets 503 and not one byte of the handler's body. A handler that panics saves
+// nothing. Change the session before you write, and call Login before a
+// connection is hijacked: later it is an error.
+//
+// # Threat model
+//
+// The room assumes TLS to the browser, and a store that holds to [Store].
+// Against a stolen database: ids are stored as SHA-256 only, data outside this
+// process sealed. Against fixation: every login issues a new id and kills the
+// old one. Against resurrection: a store only ever updates what exists at the
+// version that was read. Against forged cookies: ids are signed, a forgery
+// never reaches the store. Against cookie tossing: a __Host- name, and of two
+// valid cookies of one name neither is believed. Against lost updates:
+// compare-and-swap, with the mutators replayed. Against a store that is down:
+// 503, never an anonymous page for a known user. Not covered: a browser that
+// is itself taken over, cross-site request forgery (see headers.NewIsolation),
+// and what an application writes into [Auth].
+package session

@@ -1,0 +1,34 @@
+package session
+
+import "errors"
+
+// Errors of the manager and of a session. Compare with errors.Is.
+var (
+	// ErrNotWrapped says that the context does not come from a request that
+	// went through this manager's Wrap. It is a fault of the program.
+	ErrNotWrapped = errors.New("session: the request did not pass through this manager's Wrap")
+
+	// ErrUnavailable says that the store, the keys or the audit trail could
+	// not be reached. The room answers the request with 503, whatever the
+	// handler writes.
+	ErrUnavailable = errors.New("session: sessions are unavailable")
+
+	// ErrRevoked says that the session was ended elsewhere while this request
+	// ran. The user has to log in again.
+	ErrRevoked = errors.New("session: the session was ended meanwhile")
+
+	// ErrTooLate says that the response header is already sent, so that
+	// neither a cookie nor a refusal can reach the client any more.
+	ErrTooLate = errors.New("session: the response header is already sent")
+
+	// ErrTooLarge says that the data is larger than Config.MaxDataBytes.
+	ErrTooLarge = errors.New("session: the data is too large")
+
+	// ErrInvalid says that a user id or an Auth is not usable.
+	ErrInvalid = errors.New("session: not a usable user id or authentication")
+
+	// ErrAnonymous and ErrStepUp are the causes of the refusals of Require:
+	// nobody is logged in, and the login is too weak or too long ago.
+	ErrAnonymous = errors.New("session: nobody is logged in")
+	ErrStepUp    = errors.New("session: the login is too weak or too long ago")
+)

@@ -1,0 +1,88 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/event"
+)
+
+func actor(user string) slog.Attr     { return slog.String(event.KeyActor, user) }
+func reason(because string) slog.Attr { return slog.String(event.KeyReason, because) }
+
+// who says whose session a record is about, and which.
+func (s *state) who(user, session string) []slog.Attr {
+	return []slog.Attr{
+		actor(user), slog.String(event.KeySession, session),
+		slog.String(event.KeyOutcome, event.OutcomeSuccess),
+	}
+}
+
+// origin says where the request came from.
+func (s *state) origin() []slog.Attr {
+	c := hardening.ClientOf(s.r)
+	var attrs []slog.Attr
+	if c.Addr.IsValid() {
+		attrs = append(attrs, slog.String(event.KeyClient, c.Addr.String()))
+	}
+	if c.RequestID != "" {
+		attrs = append(attrs, slog.String(event.KeyRequestID, c.RequestID))
+	}
+	if c.TraceParent != "" {
+		attrs = append(attrs, slog.String(event.KeyTraceParent, c.TraceParent))
+	}
+	return attrs
+}
+
+func revocation(user string) []slog.Attr {
+	return []slog.Attr{
+		slog.String(event.KeyObjectType, "user"), slog.String(event.KeyObject, user),
+		slog.String(event.KeyOutcome, event.OutcomeSuccess),
+	}
+}
+
+// health says when the store goes and when it is back, once each.
+type health struct{ bad atomic.Bool }
+
+// trouble records that the store failed, unless the client merely left.
+func (m *core) trouble(ctx context.Context, err error) {
+	if errors.Is(err, context.Canceled) || !m.health.bad.CompareAndSwap(false, true) {
+		return
+	}
+	_ = m.log.Emit(ctx, event.StoreDegraded, slog.String(event.KeyError, oneLine(err)))
+}
+
+// fine records that the store answers again, if it did not before.
+func (m *core) fine(ctx context.Context) {
+	if m.health.bad.Load() && m.health.bad.CompareAndSwap(true, false) {
+		_ = m.log.Emit(ctx, event.StoreRecovered)
+	}
+}
+
+// oneLine keeps a store's error from forging a second line in a text log.
+func oneLine(err error) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, err.Error())
+}
+
+// unavailable is the answer when sessions cannot be told.
+func unavailable(err error) *hardening.Problem {
+	return &hardening.Problem{Status: http.StatusServiceUnavailable, Title: "Sessions are unavailable", Detail: "Try again in a moment; nothing was changed.", Err: err}
+}
+
+func (m *core) deny(w http.ResponseWriter, r *http.Request, p *hardening.Problem) {
+	if m.cfg.OnDeny != nil {
+		m.cfg.OnDeny(w, r, p)
+		return
+	}
+	hardening.WriteProblem(w, r, p)
+}

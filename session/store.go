@@ -1,0 +1,91 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Tag keeps the sessions of one user together: a keyed hash of the user id, or
+// random bytes for an anonymous session. A store that is spread over nodes may
+// place records by it. Stores never learn a user id.
+type Tag [8]byte
+
+// Ref names a record: the user's tag, and the SHA-256 of the session id. A
+// store never learns an id.
+type Ref struct {
+	Tag  Tag
+	Hash [32]byte
+}
+
+// Record is what a store keeps. Neither side writes to Blob after handing it
+// over, so it may be kept and returned without copying.
+type Record struct {
+	// Version is 1 after Create, and one more after each Update.
+	Version uint64
+	// Born is when the login began, or the anonymous session. Microseconds.
+	Born time.Time
+	// Expires is when the record ends if nothing happens. Microseconds.
+	Expires time.Time
+	// Anonymous records may be dropped first by a store that is full.
+	Anonymous bool
+	// Blob is opaque to the store.
+	Blob []byte
+}
+
+// Store keeps records. It is the place where an end is final: a record that is
+// gone stays gone, because only Create makes one, and the room calls Create
+// with a new random id each time.
+//
+// Every method is atomic, safe for concurrent use, and returns an error of its
+// own (not one of those named below) when it could not do its work or does not
+// know whether it did. A record is gone when it was deleted, revoked, dropped,
+// or when its Expires is not after the present. Package storetest checks all
+// of this for any Store.
+type Store interface {
+	// Load returns the record. ErrNotFound: it is gone, or Born before its
+	// tag's revocation mark.
+	Load(ctx context.Context, ref Ref) (Record, error)
+
+	// Create keeps a new record with Version 1, whatever rec.Version says.
+	// ErrExists: there is one already. ErrRevoked: rec.Born is before its
+	// tag's revocation mark. ErrFull: there is no room.
+	Create(ctx context.Context, ref Ref, rec Record) error
+
+	// Update replaces Blob and Expires, and nothing else, of a record whose
+	// Version is rec.Version. ErrNotFound: it is gone. ErrConflict: it has
+	// another version.
+	Update(ctx context.Context, ref Ref, rec Record) error
+
+	// Touch moves Expires; it never moves it backwards, and leaves Version
+	// alone. ErrNotFound: the record is gone.
+	Touch(ctx context.Context, ref Ref, expires time.Time) error
+
+	// Delete ends the record and returns what it held. ErrNotFound: it was
+	// gone before.
+	Delete(ctx context.Context, ref Ref) (Record, error)
+
+	// Revoke ends every record of the tags that was Born at or before the
+	// time, and returns how many. It leaves a mark on each tag, kept until the
+	// other time: a record Born before the mark can neither be created nor
+	// loaded, so that a login under way cannot outlive the revocation, and
+	// neither can a record that an index forgot. Marks only move forward.
+	Revoke(ctx context.Context, tags []Tag, at, until time.Time) (int, error)
+}
+
+// Watcher is a Store that notices the end of a record at once. [Session.Done]
+// uses it.
+type Watcher interface {
+	// Watch returns a channel that is closed when the record is gone, at once
+	// if it is gone already. stop releases what the watch holds; the caller
+	// calls it once.
+	Watch(ref Ref) (gone <-chan struct{}, stop func())
+}
+
+// Errors of a [Store]. Compare with errors.Is.
+var (
+	ErrNotFound = errors.New("session: no such record")
+	ErrExists   = errors.New("session: the record exists already")
+	ErrConflict = errors.New("session: the record has another version")
+	ErrFull     = errors.New("session: the store is full")
+)
