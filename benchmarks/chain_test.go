@@ -51,7 +51,7 @@ type chain func(tb testing.TB, out io.Writer) (http.Handler, *http.Request)
 // peersChain puts the peers together as their documentation says. It writes
 // the event as plain slog JSON: it redacts nothing.
 func peersChain(tb testing.TB, out io.Writer) (http.Handler, *http.Request) {
-	rig := scsRig()
+	rig := scsRig(tb)
 	log := slog.New(slog.NewJSONHandler(out, nil))
 	limited := ululehttp.NewMiddleware(newUlule()).Handler(accessHandler(log, rig.visitOf))
 	return unrolledNonce().Handler(rig.wrap(limited)), rig.loggedIn(tb)
@@ -60,7 +60,7 @@ func peersChain(tb testing.TB, out io.Writer) (http.Handler, *http.Request) {
 // handwrittenChain is what a careful team would write for itself: the limits
 // of the other benchmarks, and slog JSON with a list of keys to redact.
 func handwrittenChain(tb testing.TB, out io.Writer) (http.Handler, *http.Request) {
-	rig := limitRig()
+	rig := limitRig(tb)
 	redacted := map[string]bool{"password": true, "token": true, "cookie": true, "authorization": true, "bsn": true, "session": true}
 	log := slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if redacted[a.Key] {

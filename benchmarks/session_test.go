@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/gob"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"sync"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/gorilla/sessions"
+
+	"github.com/inovy/hardening/session"
 )
 
 // visit is what every rig remembers in a session, besides the user's id.
@@ -80,9 +83,45 @@ func check(w http.ResponseWriter, err error) {
 	w.WriteHeader(http.StatusOK)
 }
 
+// hardeningRig is our room with its memory store and a random key.
+func hardeningRig(tb testing.TB) sessionRig {
+	m := must(session.New[visit](session.Config{Logger: slog.New(slog.DiscardHandler)}))(tb)
+	return sessionRig{
+		wrap: m.Wrap,
+		login: func(w http.ResponseWriter, r *http.Request) {
+			if err := m.Login(r.Context(), sessionUser, session.Auth{Methods: []string{"pwd"}}); err != nil {
+				check(w, err)
+				return
+			}
+			s, err := m.Get(r.Context())
+			if err == nil {
+				err = s.Update(func(v *visit) { *v = newVisit() })
+			}
+			check(w, err)
+		},
+		visitOf: func(r *http.Request) (string, visit, bool) {
+			s, err := m.Get(r.Context())
+			return s.User(), s.Data(), err == nil && s.User() != ""
+		},
+		write: func(w http.ResponseWriter, r *http.Request) {
+			s, err := m.Get(r.Context())
+			if err != nil {
+				check(w, err)
+				return
+			}
+			var now visit
+			if err := s.Update(func(v *visit) { v.Pages++; now = *v }); err != nil {
+				check(w, err)
+				return
+			}
+			right(w, s.User(), now)
+		},
+	}
+}
+
 // scsRig is scs with its own memory store and codec (gob), and no idle
 // timeout: with one, it would write on every request.
-func scsRig() sessionRig {
+func scsRig(testing.TB) sessionRig {
 	gob.Register(visit{})
 	m := scs.New()
 	m.Store = memstore.NewWithCleanupInterval(0)
@@ -114,7 +153,7 @@ func scsRig() sessionRig {
 // gorillaRig is gorilla/sessions with everything in a signed and encrypted
 // cookie: it has no store in memory, and cannot end a session. It has no
 // middleware either, so "untouched" does not exist for it.
-func gorillaRig() sessionRig {
+func gorillaRig(testing.TB) sessionRig {
 	gob.Register(visit{})
 	hash, block := sha256.Sum256([]byte("hash")), sha256.Sum256([]byte("block"))
 	store := sessions.NewCookieStore(hash[:], block[:])
@@ -190,7 +229,7 @@ func (l *limitSessions) load(r *http.Request) (id [32]byte, s limitSession, ok b
 	return id, s, ok && time.Now().Before(s.expires)
 }
 
-func limitRig() sessionRig {
+func limitRig(testing.TB) sessionRig {
 	l := &limitSessions{m: map[[32]byte]limitSession{}}
 	const token = "q6Xv0oY3l0w4b3mJ3S5lqR1j0m1nq2m3o4p5q6r7s8t"
 	return sessionRig{
@@ -234,25 +273,25 @@ func limitRig() sessionRig {
 func BenchmarkSession(b *testing.B) {
 	rigs := []struct {
 		name string
-		rig  func() sessionRig
+		rig  func(testing.TB) sessionRig
 	}{
-		{"limit", limitRig}, {"scs", scsRig}, {"gorilla", gorillaRig},
+		{"hardening", hardeningRig}, {"limit", limitRig}, {"scs", scsRig}, {"gorilla", gorillaRig},
 	}
 	b.Run("untouched", func(b *testing.B) {
 		for _, r := range rigs {
 			if r.name == "scs" || r.name == "hardening" {
-				b.Run(r.name, func(b *testing.B) { rig := r.rig(); serve(b, rig.wrap(ok), rig.loggedIn(b)) })
+				b.Run(r.name, func(b *testing.B) { rig := r.rig(b); serve(b, rig.wrap(ok), rig.loggedIn(b)) })
 			}
 		}
 	})
 	b.Run("read", func(b *testing.B) {
 		for _, r := range rigs {
-			b.Run(r.name, func(b *testing.B) { rig := r.rig(); serve(b, rig.wrap(http.HandlerFunc(rig.read)), rig.loggedIn(b)) })
+			b.Run(r.name, func(b *testing.B) { rig := r.rig(b); serve(b, rig.wrap(http.HandlerFunc(rig.read)), rig.loggedIn(b)) })
 		}
 	})
 	b.Run("write", func(b *testing.B) {
 		for _, r := range rigs {
-			b.Run(r.name, func(b *testing.B) { rig := r.rig(); serve(b, rig.wrap(rig.write), rig.loggedIn(b)) })
+			b.Run(r.name, func(b *testing.B) { rig := r.rig(b); serve(b, rig.wrap(rig.write), rig.loggedIn(b)) })
 		}
 	})
 }
@@ -260,7 +299,7 @@ func BenchmarkSession(b *testing.B) {
 // What is written must be read by the next request, else a rig measures
 // nothing.
 func TestSessionRigsRemember(t *testing.T) {
-	for name, rig := range map[string]sessionRig{"limit": limitRig(), "scs": scsRig(), "gorilla": gorillaRig()} {
+	for name, rig := range map[string]sessionRig{"hardening": hardeningRig(t), "limit": limitRig(t), "scs": scsRig(t), "gorilla": gorillaRig(t)} {
 		t.Run(name, func(t *testing.T) {
 			r := rig.loggedIn(t)
 			for _, h := range []http.HandlerFunc{rig.read, rig.write, rig.read} {
