@@ -1,0 +1,100 @@
+package secrets
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/inovy/hardening"
+)
+
+// Check reports what the loaded secrets prove and where rules were relaxed. It
+// names secrets and never shows one. It does no I/O; ages are those of this
+// moment, so that the same Loader may pass today and fail next month.
+func (l *Loader) Check() []hardening.Finding {
+	status := l.Report()
+	where := func(match func(Status) bool) (names []string) {
+		for _, s := range status {
+			if match(s) {
+				names = append(names, s.Name)
+			}
+		}
+		return names
+	}
+	loaded := func(match func(item) bool) (names []string) {
+		for _, it := range l.items {
+			if match(it) {
+				names = append(names, it.field.name)
+			}
+		}
+		return names
+	}
+	rotation := []hardening.Control{
+		{Framework: hardening.ASVS, ID: "v5.0.0-13.3.4", Relation: hardening.Evidences},
+		{Framework: hardening.BIO, ID: "9.2.4", Relation: hardening.Supports},
+		{Framework: hardening.ISO27002, ID: "5.17", Relation: hardening.Supports},
+		{Framework: hardening.NIS2, ID: "i", Relation: hardening.Supports},
+	}
+	keys := []hardening.Control{
+		{Framework: hardening.ASVS, ID: "v5.0.0-11.1.1", Relation: hardening.Supports},
+		{Framework: hardening.BIO, ID: "10.1.2.1", Relation: hardening.Supports},
+		{Framework: hardening.ISO27002, ID: "8.24", Relation: hardening.Supports},
+		{Framework: hardening.NIS2, ID: "h", Relation: hardening.Supports},
+	}
+	storage := []hardening.Control{
+		{Framework: hardening.ASVS, ID: "v5.0.0-13.3.1", Relation: hardening.Supports},
+		{Framework: hardening.ASVS, ID: "v5.0.0-13.3.2", Relation: hardening.Supports},
+		{Framework: hardening.ISO27002, ID: "8.12", Relation: hardening.Supports},
+		{Framework: hardening.GDPR, ID: "32(1)(a)", Relation: hardening.Supports},
+	}
+	strength := []hardening.Control{
+		{Framework: hardening.ASVS, ID: "v5.0.0-13.2.3", Relation: hardening.Implements},
+		{Framework: hardening.BIO, ID: "9.2.4", Relation: hardening.Supports},
+		{Framework: hardening.CRA, ID: "I.1.2(d)", Relation: hardening.Supports},
+	}
+	readable := loaded(func(it item) bool { return it.open != "" })
+	if l.opts.DangerouslyAllowReadableFiles {
+		readable = append(readable, "DangerouslyAllowReadableFiles is set")
+	}
+	return []hardening.Finding{
+		l.finding("HDN-SECRETS-001", hardening.High, "No secret is older than its maximum age",
+			where(func(s Status) bool { return s.State == Overdue }),
+			"rotate the secrets named", rotation),
+		l.finding("HDN-SECRETS-002", hardening.Low, "The age of every secret is proven",
+			where(func(s Status) bool { return s.Confidence != Exact }),
+			"date the keys of a ring: v1@2026-11-01:KEY", rotation),
+		l.finding("HDN-SECRETS-003", hardening.Medium, "No secret is due for rotation",
+			where(func(s Status) bool { return s.State == Due }),
+			"make a new version now, before the maximum age is reached", rotation),
+		l.finding("HDN-SECRETS-004", hardening.Low, fmt.Sprintf("Every secret has a maximum age of at most %d days", int(defaultMaxAge/day)),
+			where(func(s Status) bool { return s.MaxAge > defaultMaxAge }),
+			"drop maxage= from the tags, or register the deviation", rotation),
+		l.finding("HDN-SECRETS-005", hardening.Low, fmt.Sprintf("A superseded key opens for at most %d days more", int(defaultGrace/day)),
+			loaded(func(it item) bool { return it.ring != nil && it.field.grace > defaultGrace }),
+			"drop grace= from the tags, or register the deviation", keys),
+		l.finding("HDN-SECRETS-006", hardening.High, "No short or placeholder secret was let through",
+			loaded(func(it item) bool { return it.relaxed != "" }),
+			"put real values there, or run elsewhere than in Development", strength),
+		l.finding("HDN-SECRETS-007", hardening.Medium, "No secret file may be read by everyone",
+			readable,
+			"chmod 0400 the files, or set defaultMode: 0400 for the volume", storage),
+		l.finding("HDN-SECRETS-008", hardening.Low, "No secret stands in the environment of the process",
+			loaded(func(it item) bool { return it.env }),
+			"mount it as a file and use Dir, or set NAME_FILE", storage),
+		l.finding("HDN-SECRETS-009", hardening.Medium, "A new key only opens before it is used, at least a minute long",
+			loaded(func(it item) bool { return it.ring != nil && it.field.activate < time.Minute }),
+			"drop activate= from the tags, so that every node learns a key before one uses it", keys),
+	}
+}
+
+// finding passes if names is empty.
+func (l *Loader) finding(id string, severity hardening.Severity, title string, names []string, remedy string, controls []hardening.Control) hardening.Finding {
+	observed := fmt.Sprintf("all %d secrets", len(l.items))
+	if len(names) > 0 {
+		observed = "not so: " + strings.Join(names, ", ")
+	}
+	return hardening.Finding{
+		ID: id, Component: l.opts.Name, Title: title, Passed: len(names) == 0, Severity: severity,
+		Observed: observed, Expected: "all secrets", Remedy: remedy, Controls: controls,
+	}
+}

@@ -1,0 +1,42 @@
+package secrets
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/inovy/hardening"
+)
+
+// opaque gives whatever embeds it one face for every formatter and encoder:
+// the redaction marker, or an error where no marker can stand.
+type opaque struct{}
+
+// String returns the redaction marker.
+func (opaque) String() string { return hardening.Redacted }
+
+// GoString returns the redaction marker.
+func (opaque) GoString() string { return hardening.Redacted }
+
+// Format writes the redaction marker, whatever the verb.
+func (opaque) Format(w fmt.State, _ rune) { _, _ = io.WriteString(w, hardening.Redacted) }
+
+// LogValue is the redaction marker.
+func (opaque) LogValue() slog.Value { return slog.StringValue(hardening.Redacted) }
+
+// MarshalText writes the redaction marker; encoding/json, encoding/xml and YAML
+// encoders use it.
+func (opaque) MarshalText() ([]byte, error) { return []byte(hardening.Redacted), nil }
+
+// MarshalBinary refuses with [ErrNotEncodable]; encoding/gob uses it.
+func (opaque) MarshalBinary() ([]byte, error) { return nil, ErrNotEncodable }
+
+// UnmarshalBinary refuses with [ErrNotEncodable].
+func (opaque) UnmarshalBinary([]byte) error { return ErrNotEncodable }
+
+// holdsMarker finds the marker also inside a longer text: a URL whose password
+// was redacted is as useless as a bare marker.
+func holdsMarker(text []byte) bool {
+	return bytes.Contains(bytes.ToUpper(text), []byte(hardening.Redacted))
+}

@@ -1,0 +1,150 @@
+package secrets
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"unicode"
+)
+
+// flaw is what is wrong with a value, in words that hold nothing of it.
+type flaw struct {
+	reason, fix string
+	// soft flaws are let through in Development and reported by Check.
+	soft bool
+}
+
+const (
+	minKeyBits = 256
+	maxKeyBits = 4096
+	fixKey     = "generate one with secrets.Generate(32) or: openssl rand -base64 32"
+)
+
+// decodeKey turns the text of a key into its bytes: hex if all of it is hex
+// and its length even, else strict base64 of either alphabet, padded or not. A
+// prefix "hex:" or "base64:" decides instead. Canonical text only: what
+// decodes has one spelling per encoding.
+func decodeKey(text []byte) (key []byte, ok bool) {
+	if rest, found := bytes.CutPrefix(text, []byte("hex:")); found {
+		return decodeHex(rest)
+	}
+	rest, base := bytes.CutPrefix(text, []byte("base64:"))
+	if !base {
+		if key, ok := decodeHex(text); ok {
+			return key, true
+		}
+	}
+	return decodeBase64(rest)
+}
+
+func decodeHex(text []byte) ([]byte, bool) {
+	key := make([]byte, hex.DecodedLen(len(text)))
+	if _, err := hex.Decode(key, text); err != nil || len(key) == 0 {
+		clear(key)
+		return nil, false
+	}
+	return key, true
+}
+
+func decodeBase64(text []byte) ([]byte, bool) {
+	if bytes.ContainsAny(text, "\r\n") { // the decoder would skip them
+		return nil, false
+	}
+	enc := base64.StdEncoding
+	if bytes.ContainsAny(text, "-_") {
+		enc = base64.URLEncoding
+	}
+	if !bytes.HasSuffix(text, []byte("=")) {
+		enc = enc.WithPadding(base64.NoPadding)
+	}
+	enc = enc.Strict()
+	key := make([]byte, enc.DecodedLen(len(text)))
+	n, err := enc.Decode(key, text)
+	if err != nil || n == 0 {
+		clear(key)
+		return nil, false
+	}
+	return key[:n], true
+}
+
+// checkKey decodes the text of a key and returns its first flaw. Each rule
+// lets a uniformly random key fail with a probability below 1e-9; together they
+// refuse what people write by hand. The caller wipes the key.
+func checkKey(text []byte, bits int) ([]byte, *flaw) {
+	key, ok := decodeKey(text)
+	if !ok {
+		return nil, &flaw{reason: "is neither hex nor base64, as a random key is", fix: fixKey}
+	}
+	weak := func(reason string) ([]byte, *flaw) {
+		clear(key)
+		return nil, &flaw{reason: reason, fix: fixKey}
+	}
+	switch {
+	case len(key)*8 < bits:
+		return weak("holds fewer bits than it must")
+	// Random: P(< 20 distinct of 32) = 1.4e-10, P(< 41 of 64) = 2.1e-10.
+	case distinct(key[:32]) < 20, len(key) >= 64 && distinct(key[:64]) < 41:
+		return weak("repeats its bytes more than a random key does")
+	case stepped(key):
+		return weak("counts up or down instead of being random")
+	// Random: P(32 bytes of printable ASCII) = 2e-14.
+	case printable(key):
+		return weak("encodes readable text, not random bytes")
+	// A sentence with dashes is valid base64url. Random: P(43 characters
+	// without a capital, or without a small letter) = 4e-10.
+	case !isHex(text) && !mixedCase(text):
+		return weak("reads as words, not as random bytes")
+	case !isHex(text) && holdsPhrase(normalise(text)):
+		return weak("holds a placeholder")
+	}
+	return key, nil
+}
+
+func isHex(text []byte) bool {
+	text, _ = bytes.CutPrefix(text, []byte("hex:"))
+	for _, c := range text {
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F') {
+			return false
+		}
+	}
+	return true
+}
+
+func mixedCase(text []byte) bool {
+	text, _ = bytes.CutPrefix(text, []byte("base64:"))
+	return bytes.ContainsFunc(text, unicode.IsUpper) && bytes.ContainsFunc(text, unicode.IsLower)
+}
+
+func distinct(b []byte) int {
+	var seen [256]bool
+	n := 0
+	for _, c := range b {
+		if !seen[c] {
+			seen[c] = true
+			n++
+		}
+	}
+	return n
+}
+
+// stepped reports whether one difference between neighbours makes up more than
+// half of all differences: 0123..., aaaa..., 2468...
+func stepped(b []byte) bool {
+	var count [256]int
+	for i := 1; i < len(b); i++ {
+		d := b[i] - b[i-1]
+		if count[d]++; count[d]*2 > len(b)-1 {
+			return true
+		}
+	}
+	return false
+}
+
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' || c > '~' {
+			return false
+		}
+	}
+	return true
+}

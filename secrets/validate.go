@@ -1,0 +1,97 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"sync"
+
+	"github.com/go-playground/validator/v10"
+
+	"github.com/inovy/hardening/internal/faults"
+)
+
+// validators holds the one validator; it caches struct types, never values.
+var validators = sync.OnceValue(func() *validator.Validate {
+	v := validator.New(validator.WithRequiredStructEnabled())
+	v.RegisterCustomTypeFunc(func(field reflect.Value) any {
+		if s, ok := field.Interface().(Secret); ok {
+			return Expose(s)
+		}
+		return nil
+	}, Secret{})
+	return v
+})
+
+// validate runs the validate tags over a filled copy of dst and adds what they
+// find to c. The validator's own errors hold the values they refuse, and go no
+// further than this function. failed fields are left out.
+func (p *plan) validate(ctx context.Context, filled reflect.Value, failed map[*field]bool, c *faults.Collector) {
+	if !p.rules {
+		return
+	}
+	skip := func(ns []byte) bool {
+		f := p.byNS[string(ns)]
+		// A secret without a rule is not even unpacked.
+		return f != nil && (failed[f] || f.rule == "" && f.target != toPublic)
+	}
+	err, panicked := run(func() error { return validators().StructFilteredCtx(ctx, filled.Interface(), skip) })
+	if panicked {
+		p.blame(ctx, filled, skip, c)
+		return
+	}
+	var all validator.ValidationErrors
+	if !errors.As(err, &all) {
+		if err != nil {
+			c.Missing("dst", "could not be validated", "check its validate tags")
+		}
+		return
+	}
+	for _, e := range all {
+		path := e.StructNamespace()
+		if name := p.typ.Name(); name != "" {
+			path = strings.TrimPrefix(path, name+".")
+		}
+		f := p.byNS[e.StructNamespace()]
+		rule := e.Tag()
+		if f == nil || f.target == toPublic {
+			if e.Param() != "" {
+				rule += "=" + e.Param() // source code, not a value
+			}
+		}
+		name := ""
+		if f != nil {
+			name = f.name + ": "
+		}
+		c.Secret(path, name+"the value breaks the rule "+rule+" of its validate tag", "give a value that keeps it")
+	}
+}
+
+// blame finds the fields whose rules the validator can not apply. It panics
+// for those, and its panic may hold a value.
+func (p *plan) blame(ctx context.Context, filled reflect.Value, skip func([]byte) bool, c *faults.Collector) {
+	found := false
+	for _, f := range p.fields {
+		if f.rule == "" {
+			continue
+		}
+		only := func(ns []byte) bool { return skip(ns) || p.byNS[string(ns)] != nil && p.byNS[string(ns)] != f }
+		if _, panicked := run(func() error { return validators().StructFilteredCtx(ctx, filled.Interface(), only) }); panicked {
+			found = true
+			c.Missing(f.path, "has a validate tag with a rule that does not exist or does not fit its type", "see the rules of validator/v10 for "+f.typ.String())
+		}
+	}
+	if !found {
+		c.Missing("dst", "has a validate tag with a rule that does not exist or does not fit its type", "see the rules of validator/v10")
+	}
+}
+
+func run(fn func() error) (err error, panicked bool) {
+	defer func() {
+		if recover() != nil {
+			err, panicked = nil, true
+		}
+	}()
+	return fn(), false
+}
