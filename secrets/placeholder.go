@@ -23,8 +23,10 @@ var wholes = []string{
 	"qwerty", "letmein", "welcome", "hunter2", "example", "sample", "string", "value", "token", "key", "apikey", "redacted", "hidden", "masked",
 }
 
-// Words that begin a placeholder when a separator follows: your-token-here.
-var openers = []string{"your", "insert", "enter", "replace", "put", "dummy", "example", "sample", "fake", "todo", "change"}
+// Words that begin a placeholder when a separator and no digit follow:
+// your-token-here. A random text of 43 base64url characters begins so and holds
+// no digit with a probability below 1e-8.
+var openers = []string{"your", "insert", "enter", "replace", "dummy", "example", "sample", "fake", "todo", "change"}
 
 // normalise keeps letters and digits, letters in lower case.
 func normalise(text []byte) []byte {
@@ -53,7 +55,7 @@ func placeholder(text []byte) bool {
 	if slices.Contains(wholes, string(bytes.TrimRight(normal, "0123456789"))) {
 		return true
 	}
-	if i := bytes.IndexAny(text, " -_.:/<"); i > 0 && slices.Contains(openers, string(bytes.ToLower(text[:i]))) {
+	if i := bytes.IndexAny(text, " -_.:/<"); i > 0 && !bytes.ContainsAny(text, "0123456789") && slices.Contains(openers, string(bytes.ToLower(text[:i]))) {
 		return true
 	}
 	return holdsPhrase(bytes.Clone(normal))
