@@ -2,10 +2,18 @@ package benchmarks
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"log"
 	"log/slog"
+	"maps"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +39,9 @@ func accessAttrs(user string, r *http.Request) []slog.Attr {
 	}
 }
 
+// page is what the service answers: 2 KiB, a small page.
+var page [2048]byte
+
 // accessHandler stands at the end of a chain: it reads the session, writes
 // the access event, then answers.
 func accessHandler(log *slog.Logger, session func(*http.Request) (string, visit, bool)) http.Handler {
@@ -42,6 +53,7 @@ func accessHandler(log *slog.Logger, session func(*http.Request) (string, visit,
 		}
 		log.LogAttrs(r.Context(), slog.LevelWarn, "sensitive_read", accessAttrs(user, r)...)
 		right(w, user, v)
+		_, _ = w.Write(page[:])
 	})
 }
 
@@ -91,6 +103,95 @@ func BenchmarkChain(b *testing.B) {
 			})
 		}
 	})
+	// The same over TLS on loopback, client and server in this process.
+	b.Run("https", func(b *testing.B) {
+		b.Run("http1", func(b *testing.B) { benchmarkHTTPS(b, 1) })
+		b.Run("http2", func(b *testing.B) { benchmarkHTTPS(b, 2) })
+	})
+}
+
+const connections = 16
+
+// benchmarkHTTPS sends requests over 16 connections, one after the other on
+// each. "bare" is a handler without any middleware that sends the headers and
+// bytes that our chain sends, behind a bare crypto/tls configuration.
+func benchmarkHTTPS(b *testing.B, version int) {
+	for _, c := range chains {
+		b.Run(c.name, func(b *testing.B) {
+			h, r := c.chain(b, io.Discard)
+			rig := newTLSRig(b)
+			overHTTPS(b, version, rig, &http.Server{Handler: h, TLSConfig: rig.bare}, r.Header)
+		})
+	}
+	b.Run("bare", func(b *testing.B) {
+		h, r := handwrittenChain(b, io.Discard)
+		w := newResponse()
+		h.ServeHTTP(w, r)
+		sent := w.header
+		bare := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			header := w.Header()
+			maps.Copy(header, sent)
+			_, _ = w.Write(page[:])
+		})
+		rig := newTLSRig(b)
+		overHTTPS(b, version, rig, &http.Server{Handler: bare, TLSConfig: rig.bare}, r.Header)
+	})
+}
+
+func overHTTPS(b *testing.B, version int, rig tlsRig, srv *http.Server, header http.Header) {
+	b.Helper()
+	srv.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Protocols = new(http.Protocols)
+	srv.Protocols.SetHTTP1(version == 1)
+	srv.Protocols.SetHTTP2(version == 2)
+	l := must(net.Listen("tcp", "127.0.0.1:0"))(b)
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.ServeTLS(l, "", "") }()
+	b.Cleanup(func() { _ = srv.Close(); <-done })
+	url := "https://" + l.Addr().String() + "/records/42"
+
+	b.ReportAllocs()
+	b.SetParallelism((connections + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		t := &http.Transport{Protocols: srv.Protocols, TLSClientConfig: &tls.Config{RootCAs: rig.roots, ServerName: "localhost"}}
+		defer t.CloseIdleConnections()
+		var buf [4096]byte
+		for pb.Next() {
+			if err := fetch(b.Context(), t, url, header, version, buf[:]); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
+
+// fetch makes one request and reads the whole answer.
+func fetch(ctx context.Context, t http.RoundTripper, url string, header http.Header, version int, buf []byte) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	r.Header = header
+	resp, err := t.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	n := 0
+	for {
+		m, err := resp.Body.Read(buf)
+		n += m
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if resp.StatusCode != http.StatusOK || resp.ProtoMajor != version || n != len(page) {
+		return fmt.Errorf("status %d, HTTP/%d, %d bytes", resp.StatusCode, resp.ProtoMajor, n)
+	}
+	return nil
 }
 
 // Every chain must send the policy, count the request, know the user and log
