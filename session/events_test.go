@@ -1,0 +1,202 @@
+package session_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/session"
+)
+
+func TestEventsGoToAuditBeforeTheChange(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-16.3.1")
+	audit := new(trail)
+	m := newManager(t, session.Config{Audit: audit, Name: "web"})
+	id := login(t, m, "", "ada")
+	id = login(t, m, id, "ada")
+	if _, err := m.RevokeUser(t.Context(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	call(m, id, func(_ http.ResponseWriter, r *http.Request) { _ = m.Logout(r.Context()) })
+	want := []string{"session_created", "authn_login_success", "session_renewed", "authn_login_success", "session_revoked", "session_expired"}
+	if got := audit.names(); !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	created, expired := audit.records[0], audit.records[5]
+	for k, v := range map[string]string{"room": "session", "instance": "web", "actor": "ada", "outcome": "success", "client_addr": "192.0.2.1"} {
+		if created[k] != v {
+			t.Errorf("session_created: %s is %v, want %s", k, created[k], v)
+		}
+	}
+	if expired["reason"] != "logout" || expired["actor"] != "ada" {
+		t.Errorf("session_expired: %v", expired)
+	}
+	if audit.records[4]["object"] != "bob" {
+		t.Errorf("session_revoked: %v", audit.records[4])
+	}
+	renewed := audit.records[2]["session"]
+	if renewed == "" || renewed != expired["session"] || renewed == created["session"] {
+		t.Errorf("one session, one name: created %v, renewed %v, expired %v", created["session"], renewed, expired["session"])
+	}
+}
+
+func TestAuditsErrorRefusesTheChange(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-16.5.3")
+	for _, refuse := range []string{"session_created", "authn_login_success", "session_renewed", "session_expired", "session_revoked"} {
+		t.Run(refuse, func(t *testing.T) {
+			audit, store := new(trail), newSpy(t)
+			m := newManager(t, session.Config{Audit: audit, Store: store})
+			id := ""
+			if refuse == "session_renewed" || refuse == "session_expired" || refuse == "session_revoked" {
+				id = login(t, m, "", "ada")
+			}
+			audit.refuse = refuse
+			store.writes.Store(0)
+			res := call(m, id, func(w http.ResponseWriter, r *http.Request) {
+				var err error
+				switch refuse {
+				case "session_expired":
+					err = m.Logout(r.Context())
+				case "session_revoked":
+					_, err = m.RevokeUser(r.Context(), "ada")
+				default:
+					err = m.Login(r.Context(), "ada", session.Auth{})
+				}
+				if !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, errAudit) {
+					t.Errorf("error %v", err)
+				}
+				_, _ = w.Write([]byte("welcome"))
+			})
+			if res.StatusCode != 503 || issued(res) != "" {
+				t.Errorf("status %d, cookie %q", res.StatusCode, issued(res))
+			}
+			if n := store.writes.Load(); n != 0 {
+				t.Errorf("%d writes though the record was refused", n)
+			}
+			if id != "" {
+				if user, _ := look(t, m, id); user != "ada" {
+					t.Error("the change took effect")
+				}
+			}
+		})
+	}
+}
+
+func TestAbuseAndTroubleGoToTheLogger(t *testing.T) {
+	var out bytes.Buffer
+	audit, store := new(trail), newSpy(t)
+	m := newManager(t, session.Config{Audit: audit, Store: store, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	id := login(t, m, "", "ada")
+	audit.records = nil
+	logged := func(want ...string) {
+		t.Helper()
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			for f := range strings.FieldsSeq(line) {
+				if name, ok := strings.CutPrefix(f, "msg="); ok {
+					got = append(got, name)
+				}
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v\n%s", got, want, &out)
+		}
+		out.Reset()
+	}
+	look(t, m, "garbage")
+	logged()
+	look(t, m, id[:70]+strings.Repeat("A", len(id)-70))
+	logged("session_forged")
+	if _, err := m.RevokeUser(t.Context(), "ada"); err != nil {
+		t.Fatal(err)
+	}
+	look(t, m, id)
+	logged("session_use_after_expire")
+
+	store.down.Store(true)
+	for range 3 {
+		call(m, id, func(_ http.ResponseWriter, r *http.Request) { _, _ = m.Get(r.Context()) })
+	}
+	logged("store_degraded")
+	store.down.Store(false)
+	look(t, m, id)
+	logged("store_recovered", "session_use_after_expire")
+	if got := audit.names(); !slices.Equal(got, []string{"session_revoked"}) {
+		t.Errorf("audit got %v", got)
+	}
+}
+
+func TestRecordsNeverHoldAnID(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-16.2.5")
+	var out bytes.Buffer
+	m := newManager(t, session.Config{Logger: slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	id := login(t, m, "", "ada")
+	for range 2 {
+		call(m, id, func(_ http.ResponseWriter, r *http.Request) { _ = m.Logout(r.Context()) })
+	}
+	look(t, m, id[:81]+"A")
+	if !strings.Contains(out.String(), "session_use_after_expire") || !strings.Contains(out.String(), "authn_login_success") {
+		t.Errorf("records are missing: %s", &out)
+	}
+	for i := 0; i+12 <= len(id); i++ {
+		if i >= 7 && strings.Contains(out.String(), id[i:i+12]) {
+			t.Fatalf("a part of the id is in the log: %s", &out)
+		}
+	}
+}
+
+func TestOnDenyAnswersRefusals(t *testing.T) {
+	store := newSpy(t)
+	var seen *hardening.Problem
+	m := newManager(t, session.Config{Store: store, OnDeny: func(w http.ResponseWriter, r *http.Request, p *hardening.Problem) {
+		seen = p
+		http.Redirect(w, r, "/sorry", http.StatusSeeOther)
+	}})
+	id := login(t, m, "", "ada")
+	store.down.Store(true)
+	res := call(m, id, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = m.Get(r.Context())
+		_, _ = w.Write([]byte("SECRET"))
+	})
+	if res.StatusCode != 303 || res.Header.Get("Location") != "/sorry" || seen == nil || seen.Status != 503 || !errors.Is(seen, session.ErrUnavailable) {
+		t.Errorf("%d %v %v", res.StatusCode, res.Header, seen)
+	}
+}
+
+// An OnDeny that asks for the session again must get an answer, not a deadlock.
+func TestOnDenyMayAskTheSession(t *testing.T) {
+	store := newSpy(t)
+	var m *session.Manager[visit]
+	m = newManager(t, session.Config{Store: store, OnDeny: func(w http.ResponseWriter, r *http.Request, p *hardening.Problem) {
+		s, _ := m.Get(r.Context())
+		if err := s.Update(func(v *visit) { v.Count++ }); err == nil {
+			t.Error("an update was accepted though it can not be saved any more")
+		}
+		w.WriteHeader(p.Status)
+	}})
+	id := login(t, m, "", "ada")
+	res := slow(t, m, id, func() { _, _ = m.RevokeUser(t.Context(), "ada") })
+	if res.StatusCode != 401 {
+		t.Errorf("status %d", res.StatusCode)
+	}
+}
+
+func TestRefusalsNameTheRequest(t *testing.T) {
+	edge, err := hardening.NewEdge(hardening.EdgeConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	audit := new(trail)
+	m := newManager(t, session.Config{Audit: audit})
+	w := httptest.NewRecorder()
+	edge.Wrap(m.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _ = m.Login(r.Context(), "ada", session.Auth{}) }))).ServeHTTP(w, newRequest(""))
+	if got := audit.records[0]["request_id"]; got == nil || got != w.Header().Get("X-Request-Id") {
+		t.Errorf("request id %v", got)
+	}
+}
