@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/inovy/hardening/internal/event"
+)
+
+// load finds out once per request what the cookie stands for.
+func (s *state) load(ctx context.Context) error {
+	if s.r == nil {
+		return ErrNotWrapped
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loaded {
+		return s.err
+	}
+	s.loaded = true
+	if err := s.find(ctx); err != nil {
+		s.failLocked(err)
+	}
+	return s.err
+}
+
+func (s *state) touched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.loaded
+}
+
+// failLocked makes the request end in 503.
+func (s *state) failLocked(cause error) {
+	if errors.Is(cause, ErrUnavailable) {
+		s.err = cause
+	} else {
+		s.err = fmt.Errorf("%w: %w", ErrUnavailable, cause)
+	}
+	s.loaded = true
+	s.expire, s.clear = false, false
+	s.forgetLocked()
+}
+
+// forgetLocked makes the session anonymous for the rest of the request.
+func (s *state) forgetLocked() {
+	s.record, s.content, s.view, s.pending = nil, content{}, nil, nil
+	s.issue = false
+}
+
+func (s *state) fail(cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failLocked(cause)
+	return s.err
+}
+
+// find reads the cookie and the record. Whatever is wrong with a cookie is no
+// session and never an error; only our own troubles are.
+func (s *state) find(ctx context.Context) error {
+	name, _ := s.core.names.of(s.r)
+	var values [maxCandidates]string
+	n, ok := candidates(s.r.Header, name, &values)
+	if n == 0 {
+		return nil
+	}
+	if !ok {
+		s.notice(ctx, event.SessionForged, "more cookies of this name than a browser sends", "")
+		return nil
+	}
+	keys, err := s.core.keys.get()
+	if err != nil {
+		return err
+	}
+	s.keys = keys
+	var tok token
+	found := 0
+	for _, v := range values[:n] {
+		t, verdict := parseToken(keys, name, v)
+		switch verdict {
+		case genuine:
+			tok = t
+			found++
+		case forged:
+			s.notice(ctx, event.SessionForged, "bad signature under a key in force", "")
+		}
+	}
+	switch {
+	case found == 0:
+		return nil
+	case found > 1: // someone planted a session of theirs; which one, nobody can tell
+		s.notice(ctx, event.SessionForged, "two genuine sessions under one name", "")
+		return nil
+	}
+	return s.fetch(ctx, tok)
+}
+
+func (s *state) fetch(ctx context.Context, tok token) error {
+	ref := tok.ref()
+	if !s.core.memory { // memory cannot hang, and need not pay for a timer
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+	}
+	rec, err := s.core.store.Load(ctx, ref)
+	if errors.Is(err, ErrNotFound) {
+		s.core.fine(ctx)
+		s.notice(ctx, event.SessionUseAfterExpire, "the session is gone", s.keys.keys[0].nameOf(ref))
+		return nil
+	}
+	if err != nil {
+		s.core.trouble(ctx, err)
+		return err
+	}
+	s.core.fine(ctx)
+	c, err := decode(s.keys, ref, rec.Blob, !s.core.memory)
+	if err != nil {
+		s.notice(ctx, event.CryptDecryptFail, err.Error(), s.keys.keys[0].nameOf(ref))
+		return nil
+	}
+	t, p := now(), s.core.cfg.Policy
+	// The policy in force decides, not the one under which the record was
+	// written: a shorter one takes effect on the sessions there are.
+	if !rec.Expires.After(t) || !c.began.Add(p.Absolute).After(t) {
+		s.notice(ctx, event.SessionUseAfterExpire, "the session is over", s.keys.keys[0].nameOf(ref))
+		return nil
+	}
+	expires := p.expiry(c.began, t)
+	if expires.Sub(rec.Expires) >= p.Touch {
+		switch err := s.core.store.Touch(ctx, ref, expires); {
+		case errors.Is(err, ErrNotFound):
+			return nil
+		case err != nil:
+			s.core.trouble(ctx, err)
+			return err
+		}
+		rec.Expires = expires
+	}
+	s.record = &record{ref: ref, token: tok, version: rec.Version, expires: rec.Expires}
+	s.content, s.view = c, c.data
+	return nil
+}
