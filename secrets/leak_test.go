@@ -143,8 +143,8 @@ func callAll(w io.Writer, v reflect.Value, depth int) {
 			continue
 		}
 		args := []reflect.Value{}
-		for j := range m.Type().NumIn() {
-			switch in := m.Type().In(j); in {
+		for in := range m.Type().Ins() {
+			switch in {
 			case reflect.TypeFor[fmt.State]():
 				args = append(args, reflect.ValueOf(&state{}))
 			case reflect.TypeFor[context.Context]():

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/bits"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -111,7 +112,9 @@ type load struct {
 	opts   Options
 	plan   *plan
 	faults *faults.Collector
-	refs   map[string][]ref
+	refs   []ref // all that was found, by field and then by source
+	next   int   // the first of refs that choose has not seen
+	vault  *vault
 	failed map[*field]bool
 	items  []item
 }
@@ -130,39 +133,29 @@ type item struct {
 
 // gather finds every place at which a value stands, and reads the files.
 func (l *load) gather(ctx context.Context) {
-	names := make([]string, 0, len(l.plan.fields))
-	public := map[string]bool{}
-	for _, f := range l.plan.fields {
-		if namePattern.MatchString(f.name) {
-			names = append(names, f.name)
-			public[f.name] = f.target == toPublic
-		}
-	}
-	var all []ref
+	fields := l.plan.fields
+	refs := make([]ref, 0, len(fields))
 	for i, s := range l.opts.Sources {
 		if s.impl == nil {
 			continue
 		}
-		refs, bad := s.impl.refs(ctx, names)
+		var bad []flaw
+		refs, bad = s.impl.refs(ctx, fields, refs)
 		for _, b := range bad {
 			l.faults.Add(fmt.Sprintf("Options.Sources[%d]", i), s.impl.label(), b.reason, b.fix)
 		}
-		all = append(all, refs...)
 	}
-	allow := l.opts.DangerouslyAllowReadableFiles || l.opts.Environment == hardening.Development
-	readFiles(all, func(name string) bool { return !public[name] }, allow)
-	l.refs = make(map[string][]ref, len(names))
-	for _, r := range all {
-		l.refs[r.name] = append(l.refs[r.name], r)
+	readFiles(refs, l.opts.DangerouslyAllowReadableFiles || l.opts.Environment == hardening.Development)
+	if len(l.opts.Sources) > 1 {
+		slices.SortStableFunc(refs, func(a, b ref) int { return a.field.order - b.field.order })
 	}
+	l.refs = refs
 }
 
 // wipe clears what gather read; the values that are kept are copies.
 func (l *load) wipe() {
-	for _, refs := range l.refs {
-		for _, r := range refs {
-			clear(r.value)
-		}
+	for _, r := range l.refs {
+		clear(r.value)
 	}
 }
 
@@ -186,6 +179,14 @@ func (l *load) fail(f *field, label string, bad flaw) {
 }
 
 func (l *load) fill(dst reflect.Value) {
+	count := 0
+	for _, f := range l.plan.fields {
+		if f.target == toSecret {
+			count++
+		}
+	}
+	l.vault = newVault(count)
+	l.items = make([]item, 0, len(l.plan.fields))
 	for _, f := range l.plan.fields {
 		r, found := l.choose(f)
 		if l.failed[f] {
@@ -193,7 +194,7 @@ func (l *load) fill(dst reflect.Value) {
 		}
 		switch {
 		case !found && f.preset != nil:
-			r = ref{name: f.name, label: "the default of its tag", value: []byte(*f.preset)}
+			r = ref{field: f, label: "the default of its tag", value: []byte(*f.preset)}
 		case !found && f.optional:
 			continue
 		case !found:
@@ -225,7 +226,8 @@ func (l *load) fill(dst reflect.Value) {
 // choose returns the value of a field: the first that was found, if all that
 // were found agree.
 func (l *load) choose(f *field) (chosen ref, found bool) {
-	for _, r := range l.refs[f.name] {
+	for ; l.next < len(l.refs) && l.refs[l.next].field == f; l.next++ {
+		r := l.refs[l.next]
 		bad := r.flaw
 		if bad == nil {
 			r.value = cutNewline(r.value)
@@ -257,7 +259,7 @@ func (l *load) secret(f *field, r ref) (s Secret, relaxed string) {
 	if l.failed[f] {
 		return Secret{}, ""
 	}
-	return seal(bytes.Clone(r.value)), relaxed
+	return l.vault.seal(bytes.Clone(r.value)), relaxed
 }
 
 func (l *load) ring(f *field, r ref) *Ring {

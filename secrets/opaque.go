@@ -35,8 +35,19 @@ func (opaque) MarshalBinary() ([]byte, error) { return nil, ErrNotEncodable }
 // UnmarshalBinary refuses with [ErrNotEncodable].
 func (opaque) UnmarshalBinary([]byte) error { return ErrNotEncodable }
 
-// holdsMarker finds the marker also inside a longer text: a URL whose password
-// was redacted is as useless as a bare marker.
+// holdsMarker finds the marker, in capitals or not, also inside a longer text:
+// a URL whose password was redacted is as useless as a bare marker. It makes no
+// copy of the text.
 func holdsMarker(text []byte) bool {
-	return bytes.Contains(bytes.ToUpper(text), []byte(hardening.Redacted))
+	for {
+		i := bytes.IndexByte(text, hardening.Redacted[0])
+		if i < 0 || len(text)-i < len(hardening.Redacted) {
+			return false
+		}
+		text = text[i:]
+		if bytes.EqualFold(text[:len(hardening.Redacted)], []byte(hardening.Redacted)) {
+			return true
+		}
+		text = text[1:]
+	}
 }

@@ -42,9 +42,24 @@ func normalise(text []byte) []byte {
 	return out
 }
 
+// phrasesByFirst has the phrases by their first byte. It is never changed.
+var phrasesByFirst = func() (by [256][]string) {
+	for _, p := range phrases {
+		by[p[0]] = append(by[p[0]], p)
+	}
+	return by
+}()
+
+// holdsPhrase looks for the phrases in what normalise returned.
 func holdsPhrase(normal []byte) bool {
-	defer clear(normal)
-	return slices.ContainsFunc(phrases, func(p string) bool { return bytes.Contains(normal, []byte(p)) })
+	for i, c := range normal {
+		for _, p := range phrasesByFirst[c] {
+			if len(normal)-i >= len(p) && string(normal[i:i+len(p)]) == p {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // placeholder reports whether text stands for a secret instead of being one.
@@ -58,13 +73,16 @@ func placeholder(text []byte) bool {
 	if i := bytes.IndexAny(text, " -_.:/<"); i > 0 && !bytes.ContainsAny(text, "0123456789") && slices.Contains(openers, string(bytes.ToLower(text[:i]))) {
 		return true
 	}
-	return holdsPhrase(bytes.Clone(normal))
+	return holdsPhrase(normal)
 }
 
 // template reports whether text is a variable that nothing expanded: ${X},
 // $(x), {{ .X }}, <x>, %X%. A random password may hold these characters, so the
 // whole text must have the shape and a name inside.
 func template(text []byte) bool {
+	if len(text) == 0 || bytes.IndexByte([]byte("${<%"), text[0]) < 0 {
+		return false
+	}
 	for _, pair := range [][2]string{{"${", "}"}, {"$(", ")"}, {"{{", "}}"}, {"<", ">"}, {"%", "%"}} {
 		inside, opens := bytes.CutPrefix(text, []byte(pair[0]))
 		inside, closes := bytes.CutSuffix(inside, []byte(pair[1]))

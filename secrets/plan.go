@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,7 +37,8 @@ func planOf(t reflect.Type, c *faults.Collector) *plan {
 	before := c.Len()
 	p.collect(t, nil, "", c)
 	names := map[string]string{}
-	for _, f := range p.fields {
+	for i, f := range p.fields {
+		f.order = i
 		if other, taken := names[f.name]; taken && f.name != "" {
 			c.Missing(f.path, "asks for "+f.name+", as "+other+" does", "load a secret into one field and pass that on")
 		}
@@ -107,10 +109,8 @@ func settable(t reflect.Type) bool {
 
 // holdsTags reports whether a struct with secret tags can be reached from t.
 func holdsTags(t reflect.Type, seen []reflect.Type) bool {
-	for _, s := range seen {
-		if s == t {
-			return false
-		}
+	if slices.Contains(seen, t) {
+		return false
 	}
 	seen = append(seen, t)
 	switch t.Kind() {

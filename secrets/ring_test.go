@@ -81,10 +81,11 @@ func TestRingFormat(t *testing.T) {
 					t.Errorf("versions %v, want %v", versions, tt.versions)
 				}
 			}
-			all := ""
+			var lines []string
 			for _, b := range bad {
-				all += b.reason + "; " + b.fix + "\n"
+				lines = append(lines, b.reason+"; "+b.fix)
 			}
+			all := strings.Join(lines, "\n")
 			if tt.reason != "" && !strings.Contains(all, tt.reason) {
 				t.Errorf("flaws lack %q:\n%s", tt.reason, all)
 			}
@@ -167,7 +168,7 @@ func TestKeysOfDifferentPurposesAndTheRingItselfDiffer(t *testing.T) {
 // with rings that hold one key each.
 func versions(t *testing.T, r *Ring) string {
 	t.Helper()
-	out := ""
+	var out []byte
 	for _, key := range r.Derive("p", 32) {
 		for i, text := range testKeys {
 			single, err := NewRing(RingConfig{Keys: NewSecret(text)})
@@ -175,11 +176,11 @@ func versions(t *testing.T, r *Ring) string {
 				t.Fatal(err)
 			}
 			if bytes.Equal(single.Derive("p", 32)[0], key) {
-				out += string(rune('1' + i))
+				out = append(out, byte('1'+i))
 			}
 		}
 	}
-	return out
+	return string(out)
 }
 
 func TestKeysBecomePrimaryAndRetireByThemselves(t *testing.T) {

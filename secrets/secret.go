@@ -57,17 +57,39 @@ func NewSecret(text string) Secret {
 	if text == "" {
 		return Secret{}
 	}
-	return seal([]byte(text))
+	return newVault(1).seal([]byte(text))
 }
 
-// seal takes ownership of b. The text is wiped when the last copy of the
-// Secret is collected.
-func seal(b []byte) Secret {
-	s := Secret{p: new(atomic.Pointer[box])}
-	inner := &box{b: b}
-	s.p.Store(inner)
-	runtime.AddCleanup(s.p, (*box).wipe, inner)
-	return s
+// vault makes secrets that are allocated together. A cleanup costs more than
+// everything else about a Secret, so they share one: the texts are wiped when
+// the last copy of the last secret of a vault is collected.
+type vault struct {
+	slots []atomic.Pointer[box]
+	boxes []box
+}
+
+// newVault has room for n secrets.
+func newVault(n int) *vault {
+	v := &vault{slots: make([]atomic.Pointer[box], n), boxes: make([]box, n)}
+	if n > 0 {
+		runtime.AddCleanup(&v.slots[0], wipeAll, v.boxes)
+	}
+	return v
+}
+
+func wipeAll(boxes []box) {
+	for i := range boxes {
+		boxes[i].wipe()
+	}
+}
+
+// seal takes ownership of b. There must be room.
+func (v *vault) seal(b []byte) Secret {
+	slot, inner := &v.slots[0], &v.boxes[0]
+	v.slots, v.boxes = v.slots[1:], v.boxes[1:]
+	inner.b = b
+	slot.Store(inner)
+	return Secret{p: slot}
 }
 
 // Expose returns the text of s, or "" if s holds no value. It is a function
@@ -159,6 +181,6 @@ func (s *Secret) UnmarshalText(text []byte) error {
 		*s = Secret{}
 		return nil
 	}
-	*s = seal(bytes.Clone(text))
+	*s = newVault(1).seal(bytes.Clone(text))
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/inovy/hardening/internal/filepoll"
@@ -25,14 +24,14 @@ type Source struct {
 type source interface {
 	// label is how faults and reports call the source.
 	label() string
-	// refs returns where the named values may stand, and faults of the source
-	// itself. names is not changed.
-	refs(ctx context.Context, names []string) ([]ref, []flaw)
+	// refs appends to out where the values of the fields may stand, in the order
+	// of the fields, and returns faults of the source itself.
+	refs(ctx context.Context, fields []*field, out []ref) ([]ref, []flaw)
 }
 
 // ref is one place at which a value was found.
 type ref struct {
-	name  string // of the secret
+	field *field
 	label string // where: "the environment", "/run/secrets/x"
 	value []byte // if path is ""
 	path  string // file to read
@@ -53,18 +52,17 @@ type envSource struct{}
 
 func (envSource) label() string { return "the environment" }
 
-func (envSource) refs(_ context.Context, names []string) ([]ref, []flaw) {
-	var out []ref
-	for _, name := range names {
-		value, file := os.Getenv(name), os.Getenv(name+"_FILE")
+func (envSource) refs(_ context.Context, fields []*field, out []ref) ([]ref, []flaw) {
+	for _, f := range fields {
+		value, file := os.Getenv(f.name), os.Getenv(f.file)
 		switch {
 		case value != "" && file != "":
-			out = append(out, ref{name: name, label: "the environment", flaw: &flaw{
-				reason: "both " + name + " and " + name + "_FILE are set", fix: "set one of them"}})
+			out = append(out, ref{field: f, label: "the environment", flaw: &flaw{
+				reason: "both " + f.name + " and " + f.file + " are set", fix: "set one of them"}})
 		case file != "":
-			out = append(out, ref{name: name, label: "the file that " + name + "_FILE names", path: file})
+			out = append(out, ref{field: f, label: "the file that " + f.file + " names", path: file})
 		case value != "":
-			out = append(out, ref{name: name, label: "the environment", value: []byte(value), env: true})
+			out = append(out, ref{field: f, label: "the environment", value: []byte(value), env: true})
 		}
 	}
 	return out, nil
@@ -85,28 +83,27 @@ type dirSource struct{ path string }
 
 func (d dirSource) label() string { return "the directory " + d.path }
 
-func (d dirSource) refs(_ context.Context, names []string) ([]ref, []flaw) {
+func (d dirSource) refs(_ context.Context, fields []*field, out []ref) ([]ref, []flaw) {
 	if d.path == "" {
-		return nil, []flaw{{reason: "is a Dir without a path", fix: "name the directory, as in Dir(\"/run/secrets\")"}}
+		return out, []flaw{{reason: "is a Dir without a path", fix: "name the directory, as in Dir(\"/run/secrets\")"}}
 	}
 	entries, err := os.ReadDir(d.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
+		return out, nil
 	case err != nil:
-		return nil, []flaw{{reason: "can not be listed: not a directory, or not open to this process", fix: "check the mount and its mode"}}
+		return out, []flaw{{reason: "can not be listed: not a directory, or not open to this process", fix: "check the mount and its mode"}}
 	}
 	there := make([]string, len(entries)) // sorted, by ReadDir's promise
 	for i, e := range entries {
 		there[i] = e.Name()
 	}
-	var out []ref
-	for _, name := range names {
-		spellings := []string{name, strings.ToLower(name)}
-		for _, file := range slices.Compact(spellings) {
+	for _, f := range fields {
+		spellings := [2]string{f.name, f.lower}
+		for _, file := range slices.Compact(spellings[:]) {
 			if _, ok := slices.BinarySearch(there, file); ok {
 				path := filepath.Join(d.path, file)
-				out = append(out, ref{name: name, label: path, path: path})
+				out = append(out, ref{field: f, label: path, path: path})
 			}
 		}
 	}
@@ -115,7 +112,7 @@ func (d dirSource) refs(_ context.Context, names []string) ([]ref, []flaw) {
 
 // readFiles fills in the values of all refs that stand in files, as one
 // consistent snapshot, and judges the files.
-func readFiles(refs []ref, secret func(name string) bool, allowReadable bool) {
+func readFiles(refs []ref, allowReadable bool) {
 	var paths []string
 	for _, r := range refs {
 		if r.path != "" {
@@ -140,7 +137,7 @@ func readFiles(refs []ref, secret func(name string) bool, allowReadable bool) {
 			continue
 		}
 		r.written = file.Info.ModTime()
-		open, bad := judgeMode(file, secret(r.name), allowReadable)
+		open, bad := judgeMode(file, r.field.target != toPublic, allowReadable)
 		if bad != nil {
 			r.flaw = bad
 			continue

@@ -94,7 +94,10 @@ func checkKey(text []byte, bits int) ([]byte, *flaw) {
 	// without a capital, or without a small letter) = 4e-10.
 	case !isHex(text) && !mixedCase(text):
 		return weak("reads as words, not as random bytes")
-	case !isHex(text) && holdsPhrase(normalise(text)):
+	}
+	normal := normalise(text)
+	defer clear(normal)
+	if !isHex(text) && holdsPhrase(normal) {
 		return weak("holds a placeholder")
 	}
 	return key, nil
@@ -130,10 +133,10 @@ func distinct(b []byte) int {
 // stepped reports whether one difference between neighbours makes up more than
 // half of all differences: 0123..., aaaa..., 2468...
 func stepped(b []byte) bool {
-	var count [256]int
+	var count [256]uint32
 	for i := 1; i < len(b); i++ {
 		d := b[i] - b[i-1]
-		if count[d]++; count[d]*2 > len(b)-1 {
+		if count[d]++; int(count[d])*2 > len(b)-1 {
 			return true
 		}
 	}

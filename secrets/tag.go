@@ -12,10 +12,13 @@ import (
 
 // field is what the tags of one struct field ask for.
 type field struct {
+	order int    // among the fields of a plan
 	index []int  // for reflect.Value.FieldByIndex
 	path  string // Go path: "DB.Password"
 	typ   reflect.Type
 	name  string // to look up
+	file  string // name of the variable that names a file
+	lower string // name in lower case
 	rule  string // validate tag
 
 	target   target
@@ -55,7 +58,7 @@ var optionsOf = map[target][]string{
 // may quote them.
 func (f *field) parseTag(tag string, complain func(reason, fix string)) {
 	name, rest, more := strings.Cut(tag, ",")
-	f.name = name
+	f.name, f.file, f.lower = name, name+"_FILE", strings.ToLower(name)
 	switch {
 	case !namePattern.MatchString(name):
 		complain(fmt.Sprintf("has %q for a name in its secret tag", name), "begin the tag with a name of letters, digits, _ . and -")
