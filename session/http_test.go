@@ -149,10 +149,9 @@ func TestHoweverAResponseIsSentTheSessionIsSavedFirst(t *testing.T) {
 func TestATimeoutHandlerInsideSavesNothingOfWhatTimedOut(t *testing.T) {
 	m := newManager(t, session.Config{})
 	id := login(t, m, "", "ada")
-	finished := make(chan error, 1)
+	answered, finished := make(chan struct{}), make(chan error, 1)
 	slow := http.TimeoutHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		<-r.Context().Done()
-		time.Sleep(50 * time.Millisecond) // the answer 503 is on its way
+		<-answered
 		s, _ := m.Get(r.Context())
 		finished <- s.Update(func(v *visit) { v.Count++ })
 	}), 10*time.Millisecond, "slow")
@@ -161,6 +160,7 @@ func TestATimeoutHandlerInsideSavesNothingOfWhatTimedOut(t *testing.T) {
 			t.Error(err)
 		}
 		slow.ServeHTTP(w, r)
+		close(answered)
 	})
 	if err := <-finished; res.StatusCode != 503 || !errors.Is(err, session.ErrTooLate) {
 		t.Errorf("%d, %v", res.StatusCode, err)
