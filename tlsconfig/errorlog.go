@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/inovy/hardening/internal/event"
 )
@@ -16,16 +14,17 @@ import (
 // lines hold panic values, header values and bytes a peer chose; only their
 // fixed words, source locations and stacks get through.
 type errorLog struct {
-	logger *slog.Logger // nil = slog.Default() at the moment of the event
-	name   string
-
-	mu         sync.Mutex
-	handshakes map[string]int // failures not yet reported, by reason
-	reported   time.Time      // of the last handshake record
+	logger     *slog.Logger // nil = slog.Default() at the moment of the event
+	name       string
+	handshakes *tally
 }
 
 func newErrorLog(logger *slog.Logger, name string) *log.Logger {
-	return log.New(&errorLog{logger: logger, name: name, handshakes: map[string]int{}}, "", 0)
+	e := &errorLog{logger: logger, name: name}
+	e.handshakes = newTally(func(reason string, n int, last string) {
+		e.emit(slog.LevelWarn, "tls_handshake_failed", slog.String(event.KeyReason, reason), slog.Int(event.KeyCount, n), slog.String("last_client_addr", last))
+	})
+	return log.New(e, "", 0)
 }
 
 // Write gets one message of the server, stack included, per call.
@@ -33,7 +32,8 @@ func (e *errorLog) Write(b []byte) (int, error) {
 	line := strings.TrimSpace(string(b))
 	switch {
 	case strings.HasPrefix(line, "http: TLS handshake error from "):
-		e.handshake(strings.TrimPrefix(line, "http: TLS handshake error from "))
+		detail := strings.TrimPrefix(line, "http: TLS handshake error from ")
+		e.handshakes.add(handshakeReason(detail), peerOf(detail))
 	case strings.HasPrefix(line, "http: panic serving "), strings.HasPrefix(line, "http2: panic serving "):
 		_, rest, _ := strings.Cut(line, "panic serving ")
 		e.emit(slog.LevelError, "http_handler_panic", slog.String(event.KeyClient, peerOf(rest)), slog.String("stack", stackOf(line)))
@@ -55,28 +55,6 @@ func (e *errorLog) emit(level slog.Level, msg string, attrs ...slog.Attr) {
 	}
 	attrs = append([]slog.Attr{slog.String(event.KeyRoom, room), slog.String(event.KeyInstance, e.name)}, attrs...)
 	l.LogAttrs(context.Background(), level, msg, attrs...)
-}
-
-// handshake counts failures and reports at most once a minute: anybody can
-// cause them, as fast as they like.
-func (e *errorLog) handshake(detail string) {
-	const every = time.Minute
-	now := time.Now()
-
-	e.mu.Lock()
-	e.handshakes[handshakeReason(detail)]++
-	if !e.reported.IsZero() && now.Sub(e.reported) < every {
-		e.mu.Unlock()
-		return
-	}
-	e.reported = now
-	counts := e.handshakes
-	e.handshakes = map[string]int{}
-	e.mu.Unlock()
-
-	for reason, n := range counts {
-		e.emit(slog.LevelWarn, "tls_handshake_failed", slog.String(event.KeyReason, reason), slog.Int(event.KeyCount, n), slog.String("last_client_addr", peerOf(detail)))
-	}
 }
 
 // handshakeReason sorts crypto/tls's texts into a few fixed words, since some
