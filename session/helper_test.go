@@ -220,7 +220,7 @@ func newSpy(t testing.TB) *spy {
 	return &spy{Store: m}
 }
 
-func (s *spy) before(op string, n *atomic.Int64) error {
+func (s *spy) before(ctx context.Context, op string, n *atomic.Int64) error {
 	n.Add(1)
 	if s.hook != nil {
 		s.hook(op)
@@ -228,46 +228,46 @@ func (s *spy) before(op string, n *atomic.Int64) error {
 	if s.down.Load() {
 		return errDown
 	}
-	return nil
+	return ctx.Err() // as a store behind a network does
 }
 
 func (s *spy) Load(ctx context.Context, ref session.Ref) (session.Record, error) {
-	if err := s.before("load", &s.loads); err != nil {
+	if err := s.before(ctx, "load", &s.loads); err != nil {
 		return session.Record{}, err
 	}
 	return s.Store.Load(ctx, ref)
 }
 
 func (s *spy) Create(ctx context.Context, ref session.Ref, rec session.Record) error {
-	if err := s.before("create", &s.writes); err != nil {
+	if err := s.before(ctx, "create", &s.writes); err != nil {
 		return err
 	}
 	return s.Store.Create(ctx, ref, rec)
 }
 
 func (s *spy) Update(ctx context.Context, ref session.Ref, rec session.Record) error {
-	if err := s.before("update", &s.writes); err != nil {
+	if err := s.before(ctx, "update", &s.writes); err != nil {
 		return err
 	}
 	return s.Store.Update(ctx, ref, rec)
 }
 
 func (s *spy) Touch(ctx context.Context, ref session.Ref, expires time.Time) error {
-	if err := s.before("touch", &s.writes); err != nil {
+	if err := s.before(ctx, "touch", &s.writes); err != nil {
 		return err
 	}
 	return s.Store.Touch(ctx, ref, expires)
 }
 
 func (s *spy) Delete(ctx context.Context, ref session.Ref) (session.Record, error) {
-	if err := s.before("delete", &s.writes); err != nil {
+	if err := s.before(ctx, "delete", &s.writes); err != nil {
 		return session.Record{}, err
 	}
 	return s.Store.Delete(ctx, ref)
 }
 
 func (s *spy) Revoke(ctx context.Context, tags []session.Tag, at, until time.Time) (int, error) {
-	if err := s.before("revoke", &s.writes); err != nil {
+	if err := s.before(ctx, "revoke", &s.writes); err != nil {
 		return 0, err
 	}
 	return s.Store.Revoke(ctx, tags, at, until)

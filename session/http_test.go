@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -205,23 +206,29 @@ func TestHijackSavesFirst(t *testing.T) {
 	}
 }
 
-// A client that hangs up must not keep its own logout from happening.
-func TestLogoutHappensThoughTheClientLeft(t *testing.T) {
+// A client that hangs up must not keep a session from ending, or leave a login
+// half done.
+func TestWhatWasBegunHappensThoughTheClientLeft(t *testing.T) {
 	store := newSpy(t)
 	m := newManager(t, session.Config{Store: store})
-	id := login(t, m, "", "ada")
-	ctx, hangUp := contextWithCancel(t)
-	r := newRequest("__Host-id=" + id).WithContext(ctx)
-	callWith(m, r, func(_ http.ResponseWriter, r *http.Request) {
-		if s, err := m.Get(r.Context()); s.User() != "ada" {
-			t.Error(err)
+	for name, change := range map[string]func(context.Context) error{
+		"logout":     m.Logout,
+		"login":      func(ctx context.Context) error { return m.Login(ctx, "bob", session.Auth{}) },
+		"revocation": func(ctx context.Context) error { _, err := m.RevokeUser(ctx, "ada"); return err },
+	} {
+		id := login(t, m, "", "ada")
+		ctx, hangUp := context.WithCancel(t.Context())
+		callWith(m, newRequest("__Host-id="+id).WithContext(ctx), func(_ http.ResponseWriter, r *http.Request) {
+			if s, err := m.Get(r.Context()); s.User() != "ada" {
+				t.Error(err)
+			}
+			hangUp()
+			if err := change(r.Context()); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+		if user, _ := look(t, m, id); user != "" {
+			t.Errorf("%s: still logged in", name)
 		}
-		hangUp()
-		if err := m.Logout(r.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	if user, _ := look(t, m, id); user != "" {
-		t.Error("still logged in")
 	}
 }

@@ -13,12 +13,6 @@ import (
 	"github.com/inovy/hardening/session"
 )
 
-func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	return ctx, cancel
-}
-
 func TestKeysRotateWithoutLoggingAnyoneOut(t *testing.T) {
 	for _, store := range []session.Store{newMemory(t), newSpy(t)} {
 		keys := newRing("one")

@@ -360,6 +360,20 @@ func TestChangingThePasswordRevokesAllAndLogsThisBrowserIn(t *testing.T) {
 	}
 }
 
+func TestAUserWhoRevokesThemselvesForgetsTheCookie(t *testing.T) {
+	m := newManager(t, session.Config{})
+	id := login(t, m, "", "ada")
+	res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+		s, _ := m.Get(r.Context())
+		if _, err := m.RevokeUser(r.Context(), "ada"); err != nil || s.User() != "" {
+			t.Errorf("%v, still %q", err, s.User())
+		}
+	})
+	if c := res.Cookies(); len(c) != 1 || c[0].MaxAge >= 0 {
+		t.Errorf("cookies %v", c)
+	}
+}
+
 func TestRequire(t *testing.T) {
 	t.Attr("control", "ASVS v5.0.0-7.5.3")
 	synctest.Test(t, func(t *testing.T) {
