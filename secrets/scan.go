@@ -1,0 +1,235 @@
+package secrets
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"unicode/utf16"
+
+	"github.com/inovy/hardening/internal/shapes"
+)
+
+// Leak is a place where a file seems to hold a secret. It says where and of
+// what kind, and never what the secret is.
+type Leak struct {
+	Path   string // slash-separated, relative to the scanned file system
+	Line   int    // from 1
+	Column int    // from 1, in bytes
+	Kind   string // a token's shape ("github-token"), "url-password" or "assignment"
+	Length int    // of the secret, in bytes
+}
+
+// String reads as "dir/file.env:3:7 github-token (40 bytes)".
+func (l Leak) String() string {
+	return fmt.Sprintf("%s:%d:%d %s (%d bytes)", l.Path, l.Line, l.Column, l.Kind, l.Length)
+}
+
+// ScanOptions adjust [Scan]. The zero value is the default.
+type ScanOptions struct {
+	_ [0]func()
+
+	// MaxBytes is the size above which a file is listed as skipped instead of
+	// read. Default: 8 MiB.
+	MaxBytes int64
+	// SkipDirs are names of folders that are not entered. Default: .git, .hg,
+	// .svn, node_modules.
+	SkipDirs []string
+	// Progress is called with each file's path before it is read. nil = not called.
+	Progress func(path string)
+}
+
+// ScanReport is what [Scan] found and what it could not look at.
+type ScanReport struct {
+	Leaks   []Leak            // by path, line and column
+	Files   int               // that were read
+	Skipped map[string]string // path to reason; binary files are not listed
+}
+
+// Scan looks for committed secrets: published token shapes (see
+// [ScanKinds]), passwords in URLs, and high-entropy values assigned to names
+// such as password or api_key. Placeholders, variables and values that look
+// made up are passed over.
+//
+// A file that can not be read is listed in Skipped, never passed over in
+// silence. Scan returns an error only if ctx ends or the root can not be read.
+// Controls: ASVS v5.0.0-13.3.1, CWE-798.
+func Scan(ctx context.Context, fsys fs.FS, opt ScanOptions) (*ScanReport, error) {
+	if opt.MaxBytes == 0 {
+		opt.MaxBytes = 8 << 20
+	}
+	if opt.SkipDirs == nil {
+		opt.SkipDirs = []string{".git", ".hg", ".svn", "node_modules"}
+	}
+	report := &ScanReport{Skipped: map[string]string{}}
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		switch {
+		case err != nil && name == ".":
+			return err
+		case err != nil:
+			report.Skipped[name] = "could not be listed"
+			return nil
+		case d.IsDir() && name != "." && slices.Contains(opt.SkipDirs, d.Name()):
+			return fs.SkipDir
+		case !d.Type().IsRegular():
+			return nil
+		}
+		if opt.Progress != nil {
+			opt.Progress(name)
+		}
+		data, reason := readForScan(fsys, name, opt.MaxBytes)
+		if reason != "" {
+			report.Skipped[name] = reason
+			return nil
+		}
+		report.Files++
+		report.Leaks = append(report.Leaks, scanText(name, data)...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("secrets: scan: %w", err)
+	}
+	return report, nil
+}
+
+// ScanKinds lists the kinds that [Scan] can report, sorted.
+func ScanKinds() []string {
+	kinds := append(shapes.IDs(), leakURL, leakAssignment)
+	slices.Sort(kinds)
+	return kinds
+}
+
+const (
+	leakURL        = "url-password"
+	leakAssignment = "assignment"
+)
+
+func readForScan(fsys fs.FS, name string, maxBytes int64) (data []byte, reason string) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, "may not be read"
+		}
+		return nil, "could not be opened"
+	}
+	defer func() { _ = f.Close() }() // read only
+	data, err = io.ReadAll(io.LimitReader(f, maxBytes+1))
+	switch {
+	case err != nil:
+		return nil, "could not be read"
+	case int64(len(data)) > maxBytes:
+		return nil, fmt.Sprintf("is larger than %d bytes", maxBytes)
+	}
+	return decodeUTF16(data), ""
+}
+
+// decodeUTF16 turns text with a UTF-16 byte order mark, as Windows tools write
+// it, into UTF-8, because a token in it would otherwise be seen by nobody.
+func decodeUTF16(data []byte) []byte {
+	little := bytes.HasPrefix(data, []byte{0xff, 0xfe})
+	if !little && !bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+		return data
+	}
+	units := make([]uint16, 0, len(data)/2)
+	for i := 2; i+1 < len(data); i += 2 {
+		if little {
+			units = append(units, uint16(data[i])|uint16(data[i+1])<<8)
+		} else {
+			units = append(units, uint16(data[i])<<8|uint16(data[i+1]))
+		}
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
+// binary is git's own rule: a NUL among the first 8000 bytes.
+func binary(data []byte) bool { return bytes.IndexByte(data[:min(len(data), 8000)], 0) >= 0 }
+
+// hit is a secret in a text, by byte offsets.
+type hit struct {
+	start, end int
+	kind       string
+}
+
+func scanText(name string, data []byte) []Leak {
+	if binary(data) {
+		return nil
+	}
+	text := string(data)
+	hits := tokenHits(text)
+	hits = append(hits, urlHits(text)...)
+	hits = append(hits, assignmentHits(text, unquotedValues(name))...)
+	slices.SortFunc(hits, func(a, b hit) int { return cmp.Or(a.start-b.start, b.end-a.end) })
+	var leaks []Leak
+	line, lineStart, upTo := 1, 0, 0
+	covered := 0
+	for _, h := range hits {
+		if h.start < covered { // a token that is also assigned or in a URL counts once
+			continue
+		}
+		covered = h.end
+		line += strings.Count(text[upTo:h.start], "\n")
+		upTo = h.start
+		lineStart = strings.LastIndexByte(text[:h.start], '\n') + 1
+		leaks = append(leaks, Leak{Path: name, Line: line, Column: h.start - lineStart + 1, Kind: h.kind, Length: h.end - h.start})
+	}
+	return leaks
+}
+
+func tokenHits(text string) []hit {
+	var hits []hit
+	for from := 0; ; {
+		m, ok := shapes.Next(text, from)
+		if !ok {
+			return hits
+		}
+		from = m.End
+		if m.ID == "private-key" && m.End-m.Start < 100 || made(text[m.Start:m.End]) {
+			continue // a bare first line, as code that reads keys has it
+		}
+		hits = append(hits, hit{m.Start, m.End, m.ID})
+	}
+}
+
+// made reports whether a token looks made up by hand: the documentation's
+// EXAMPLE, one character repeated, an alphabet in order.
+func made(token string) bool {
+	lower := strings.ToLower(token)
+	if strings.Contains(lower, "example") || strings.Contains(lower, "placeholder") || strings.Contains(lower, "redacted") {
+		return true
+	}
+	run, step := 1, 0
+	var last int
+	for i := 1; i < len(lower); i++ {
+		d := int(lower[i]) - int(lower[i-1])
+		if (d == 0 || d == 1) && (i == 1 || d == step) {
+			run++
+		} else {
+			run = 2
+		}
+		step, last = d, max(last, run)
+	}
+	return last >= 8
+}
+
+// unquotedValues reports whether a file of this name holds values without
+// quotes, as configuration does and code does not.
+func unquotedValues(name string) bool {
+	base := strings.ToLower(path.Base(name))
+	if strings.HasPrefix(base, ".env") || strings.HasSuffix(base, ".env") || base == "dockerfile" || base == ".npmrc" || base == ".pypirc" || base == ".netrc" {
+		return true
+	}
+	switch path.Ext(base) {
+	case ".yml", ".yaml", ".ini", ".cfg", ".conf", ".properties", ".toml", ".tfvars", ".sh", ".bash", ".ps1", ".envrc", ".service":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,171 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"unicode/utf16"
+)
+
+// Assembled here so that this file itself holds no token.
+var (
+	sampleGitHub = "ghp" + "_" + "R4nd0mT0kenV4lu3N0tM4deUpByHandXyZ19"
+	samplePEM    = "-----BEGIN EC " + "PRIVATE KEY-----\nMHcCAQEEIObtRo8tkUqoMjeHhsOh2ouPpXCgBcP+EDxZCB/tws15oAoGCCqGSM49\nAwEHoUQDQgAEGn4\n-----END EC " + "PRIVATE KEY-----\n"
+)
+
+func scan(t *testing.T, files map[string]string) *ScanReport {
+	t.Helper()
+	m := fstest.MapFS{}
+	for name, text := range files {
+		m[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	r, err := Scan(t.Context(), m, ScanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestScanFindsCommittedSecrets(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-13.3.1")
+	var utf16le strings.Builder
+	utf16le.WriteString("\xff\xfe")
+	for _, u := range utf16.Encode([]rune("key=" + sampleGitHub)) {
+		utf16le.WriteString(string([]byte{byte(u), byte(u >> 8)}))
+	}
+	for _, tt := range []struct{ name, file, text, kind string }{
+		{"a token anywhere", "main.go", "const t = \"" + sampleGitHub + "\"", "github-token"},
+		{"a private key", "id", samplePEM, "private-key"},
+		{"a password in a URL", "a.go", `dsn := "postgres://care:9fKq2-xVb7Lm@db/portal"`, "url-password"},
+		{"an escaped password in a URL", "a.go", `dsn := "postgres://care:9fKq2%2FxVb7Lm%40q@db/portal"`, "url-password"},
+		{"a quoted assignment in code", "a.js", `const apiKey = "9fKq2xVb7Lm4Tz8Wc1Rd";`, "assignment"},
+		{"a JSON member", "a.json", `{"client_secret": "9fKq2xVb7Lm4Tz8Wc1Rd"}`, "assignment"},
+		{"an unquoted value in dotenv", ".env.local", "REDIS_PASSWORD=9fKq2xVb7Lm4Tz8Wc1Rd\n", "assignment"},
+		{"an unquoted value in YAML", "values.yaml", "db:\n  password: 9fKq2xVb7Lm4Tz8Wc1Rd\n", "assignment"},
+		{"UTF-16 as Windows tools write it", "a.txt", utf16le.String(), "github-token"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := scan(t, map[string]string{tt.file: "\n\n" + tt.text})
+			if strings.HasPrefix(tt.text, "\xff") {
+				r = scan(t, map[string]string{tt.file: tt.text})
+			}
+			if len(r.Leaks) != 1 || r.Leaks[0].Kind != tt.kind || r.Files != 1 {
+				t.Fatalf("%+v", r)
+			}
+			if s := r.Leaks[0].String(); strings.Contains(s, "9fKq2") || strings.Contains(s, "R4nd") {
+				t.Errorf("the report shows the secret: %s", s)
+			}
+		})
+	}
+}
+
+func TestScanPassesOverWhatIsNone(t *testing.T) {
+	for name, text := range map[string]string{
+		"documentation's key":       "AKIA" + "IOSFODNN7EXAMPLE",
+		"a variable":                `password: ${DB_PASSWORD}`,
+		"a placeholder":             `API_KEY=your-api-key-here-please`,
+		"a documented URL":          `postgres://user:pass@localhost/db`,
+		"a format verb":             `fmt.Sprintf("https://%s:%s@%s", u, p, h)`,
+		"a call":                    `token = readTokenFromFile(path2, mode0600)`,
+		"one repeated character":    "ghp" + "_" + strings.Repeat("a", 36),
+		"the first line of a key":   `if !strings.HasPrefix(s, "-----BEGIN RSA ` + `PRIVATE KEY-----") {`,
+		"a lower-case identifier":   `passwordField = "user_profile_password_input"`,
+		"a number beside a keyword": `token_ttl: 1234567890123`,
+		"a path":                    `secret_file=/run/secrets/db2_password1`,
+	} {
+		if r := scan(t, map[string]string{"values.yaml": text}); len(r.Leaks) > 0 {
+			t.Errorf("%s: %v", name, r.Leaks)
+		}
+	}
+}
+
+func TestScanSaysWhereAndWhatItCouldNotRead(t *testing.T) {
+	big := strings.Repeat("x", 9<<20)
+	r := scan(t, map[string]string{
+		"a/b.txt":              "one\ntwo " + sampleGitHub + " " + sampleGitHub[:39] + "0\n",
+		"big":                  big,
+		".git/config":          sampleGitHub,
+		"node_modules/x/a.txt": sampleGitHub,
+		"binary":               "\x00" + sampleGitHub,
+	})
+	if len(r.Leaks) != 2 || r.Leaks[0].Path != "a/b.txt" || r.Leaks[0].Line != 2 || r.Leaks[0].Column != 5 || r.Leaks[1].Line != 2 {
+		t.Errorf("leaks %v", r.Leaks)
+	}
+	if len(r.Skipped) != 1 || r.Skipped["big"] == "" {
+		t.Errorf("skipped %v", r.Skipped)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Scan(ctx, fstest.MapFS{"a": {}}, ScanOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled context: %v", err)
+	}
+	if _, err := Scan(t.Context(), os.DirFS(filepath.Join(t.TempDir(), "none")), ScanOptions{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a root that does not exist: %v", err)
+	}
+}
+
+// noTests hides test files, test data and the one key that the standard library
+// holds for a test on macOS: those are there on purpose, and found.
+type noTests struct{ fs.FS }
+
+func (n noTests) ReadDir(name string) ([]fs.DirEntry, error) {
+	all, err := fs.ReadDir(n.FS, name)
+	kept := all[:0]
+	for _, d := range all {
+		if name == "." && d.Name() == "cmd" { // the toolchain, not the library
+			continue
+		}
+		if !strings.HasSuffix(d.Name(), "_test.go") && d.Name() != "testdata" && d.Name() != "platform_root_key.pem" {
+			kept = append(kept, d)
+		}
+	}
+	return kept, err
+}
+
+func goroot(t *testing.T) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestScanHasNoHitInTheStandardLibrary(t *testing.T) {
+	root, least := filepath.Join(goroot(t), "src"), 2000
+	if raceEnabled { // ten times slower, and nothing here is concurrent
+		root, least = filepath.Join(root, "crypto"), 300
+	}
+	r, err := Scan(t.Context(), noTests{os.DirFS(root)}, ScanOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range r.Leaks {
+		t.Error(l)
+	}
+	if r.Files < least {
+		t.Errorf("only %d files were read", r.Files)
+	}
+	if n := len(ScanKinds()); n < 42 {
+		t.Errorf("%d kinds", n)
+	}
+}
+
+func FuzzScanText(f *testing.F) {
+	f.Add("x.env", "A_TOKEN="+sampleGitHub)
+	f.Add("x.go", samplePEM)
+	f.Fuzz(func(t *testing.T, name, text string) {
+		lines := strings.Count(text, "\n") + 1
+		for _, l := range scanText(name, []byte(text)) {
+			if l.Line < 1 || l.Line > lines || l.Column < 1 || l.Length < 1 {
+				t.Errorf("%+v of %d lines", l, lines)
+			}
+		}
+	})
+}
