@@ -1,0 +1,94 @@
+package ratelimit
+
+import (
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+)
+
+// limitTable is the physical limit for one limit of a counting store: a sharded
+// map with a lock, a keyed hash and the time. It forgets nothing and holds no
+// promise about windows.
+type limitTable struct {
+	seed   maphash.Seed
+	base   time.Time
+	shards [256]struct {
+		mu sync.Mutex
+		m  map[uint64]*[2]int64
+		_  [48]byte
+	}
+}
+
+func (l *limitTable) take(name string, n int64, per time.Duration) bool {
+	h := maphash.String(l.seed, name)
+	now := int64(time.Since(l.base))
+	sh := &l.shards[h%256]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	c := sh.m[h]
+	if c == nil {
+		c = new([2]int64)
+		sh.m[h] = c
+	}
+	if now-c[0] >= int64(per) {
+		c[0], c[1] = now, 0
+	}
+	if c[1] >= n {
+		return false
+	}
+	c[1]++
+	return true
+}
+
+func BenchmarkTake(b *testing.B) {
+	for _, keys := range []int{1, 10000} {
+		names := make([]string, keys)
+		for i := range names {
+			names[i] = fmt.Sprintf("user-%d", i)
+		}
+		for _, n := range []int64{100, 1000} {
+			b.Run(fmt.Sprintf("%dkeys/N=%d/hardening", keys, n), func(b *testing.B) {
+				s := newStore(b, MemoryConfig{})
+				c := []Charge{{Rule: "user", N: n, Per: time.Millisecond, Cost: 1}}
+				st := make([]State, 1)
+				b.ReportAllocs()
+				i := 0
+				for b.Loop() {
+					c[0].Subject.Name = names[i%keys]
+					i++
+					_, _ = s.TakeAll(b.Context(), c, st)
+				}
+			})
+		}
+		b.Run(fmt.Sprintf("%dkeys/limit", keys), func(b *testing.B) {
+			l := &limitTable{seed: maphash.MakeSeed(), base: time.Now()}
+			for i := range l.shards {
+				l.shards[i].m = map[uint64]*[2]int64{}
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				l.take(names[i%keys], 100, time.Millisecond)
+				i++
+			}
+		})
+	}
+}
+
+func BenchmarkWrap(b *testing.B) {
+	l, err := New(Config{IP: []Limit{PerSecond(1 << 29)}, Tiers: []Tier{{Name: "t", IP: []Limit{PerSecond(1 << 29)}}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := l.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r := httptest.NewRequest("GET", "/", nil)
+	w := httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		h.ServeHTTP(w, r)
+	}
+}

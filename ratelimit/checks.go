@@ -1,0 +1,139 @@
+package ratelimit
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/inovy/hardening"
+)
+
+// Check reports how the limits are configured.
+func (l *Limiter) Check() []hardening.Finding {
+	c := &l.cfg
+	abuse := []hardening.Control{
+		{Framework: hardening.BIO, ID: "12.1.3.1", Relation: hardening.Supports},
+		{Framework: hardening.BIO2, ID: "8.21.01", Relation: hardening.Supports},
+		{Framework: hardening.ISO27002, ID: "8.6", Relation: hardening.Supports},
+		{Framework: hardening.NIS2, ID: "21(2)(c)", Relation: hardening.Supports},
+		{Framework: hardening.GDPR, ID: "32(1)(b)", Relation: hardening.Supports},
+	}
+	with := func(controls ...hardening.Control) []hardening.Control { return append(controls, abuse...) }
+	asvs := func(id string) hardening.Control {
+		return hardening.Control{Framework: hardening.ASVS, ID: "v5.0.0-" + id, Relation: hardening.Implements}
+	}
+	rate := 0.0
+	for i, p := range l.ip {
+		if r := float64(p.N) / p.Per.Seconds(); i == 0 || r < rate {
+			rate = r
+		}
+	}
+	memory, isMemory := l.store.(*MemoryStore)
+	var bytes int64
+	if isMemory {
+		bytes = memory.maxBytes * shardCount
+	}
+	strict := 0
+	for _, r := range l.routes {
+		for _, p := range r.limits {
+			if float64(p.N)/p.Per.Seconds() <= 1 {
+				strict++
+				break
+			}
+		}
+	}
+	store := "shared"
+	if isMemory {
+		store = "in memory"
+	}
+	findings := []hardening.Finding{
+		{
+			ID: "HDN-RATELIMIT-001", Severity: hardening.High,
+			Title:    "Every address is limited before anything expensive runs",
+			Passed:   rate <= 500,
+			Observed: fmt.Sprintf("%.6g requests a second", rate), Expected: "at most 500 requests a second",
+			Remedy:   "lower Config.IP",
+			Controls: with(asvs("2.4.1"), asvs("15.3.4")),
+		},
+		{
+			ID: "HDN-RATELIMIT-002", Severity: hardening.Low,
+			Title:    "Users are limited wherever they come from",
+			Passed:   c.Identify != nil,
+			Observed: fmt.Sprintf("Identify set: %t", c.Identify != nil), Expected: "Identify set: true",
+			Remedy:   "set Config.Identify to name the user of a request",
+			Controls: with(asvs("2.4.1")),
+		},
+		{
+			ID: "HDN-RATELIMIT-003", Severity: hardening.Medium,
+			Title:    "Limits hold over all nodes together",
+			Passed:   !isMemory || c.Nodes == 1,
+			Observed: fmt.Sprintf("%d nodes, store %s", c.Nodes, store), Expected: "one node, or a shared store",
+			Remedy:   "use a store that the nodes share",
+			Controls: with(),
+		},
+		{
+			ID: "HDN-RATELIMIT-004", Severity: hardening.High,
+			Title:    "One customer's IPv6 network counts as one address",
+			Passed:   c.IPv6Prefix <= 64,
+			Observed: fmt.Sprintf("/%d", c.IPv6Prefix), Expected: "/64 or shorter",
+			Remedy:   "leave Config.IPv6Prefix at 64",
+			Controls: with(asvs("15.3.4")),
+		},
+		{
+			ID: "HDN-RATELIMIT-005", Severity: hardening.Medium,
+			Title:    "Counters cannot exhaust the memory",
+			Passed:   !isMemory || bytes <= 2<<30,
+			Observed: fmt.Sprintf("%d MiB, store %s", bytes>>20, store), Expected: "at most 2048 MiB",
+			Remedy:   "lower MemoryConfig.MaxBytes",
+			Controls: with(asvs("15.2.2")),
+		},
+		{
+			ID: "HDN-RATELIMIT-006", Severity: hardening.Medium,
+			Title:    "At least one route, such as the login, is limited to one request a second or less",
+			Passed:   strict > 0,
+			Observed: fmt.Sprintf("%d such routes", strict), Expected: "at least 1",
+			Remedy:   `add Config.Routes, such as {Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerMinute(10)}}`,
+			Controls: with(asvs("6.3.1")),
+		},
+		{
+			ID: "HDN-RATELIMIT-007", Severity: hardening.High,
+			Title:    "Requests over a limit are refused",
+			Passed:   !c.DangerouslyReportOnly,
+			Observed: fmt.Sprintf("DangerouslyReportOnly %t", c.DangerouslyReportOnly), Expected: "DangerouslyReportOnly false",
+			Remedy:   "clear Config.DangerouslyReportOnly once its events look right",
+			Controls: with(asvs("2.4.1"), asvs("16.5.3")),
+		},
+		{
+			ID: "HDN-RATELIMIT-008", Severity: hardening.Low,
+			Title:    "No window is longer than a day",
+			Passed:   l.longest() <= 24*time.Hour,
+			Observed: l.longest().String(), Expected: "at most 24h0m0s",
+			Remedy:   "count longer quotas in a database: these counters end with the process or its store",
+			Controls: with(),
+		},
+	}
+	for i := range findings {
+		findings[i].Component = c.Name
+		findings[i].Observed = strings.TrimSpace(findings[i].Observed)
+	}
+	return findings
+}
+
+func (l *Limiter) longest() time.Duration {
+	var longest time.Duration
+	see := func(ps []policy) {
+		for _, p := range ps {
+			longest = max(longest, p.Per)
+		}
+	}
+	see(l.global)
+	see(l.ip)
+	for _, t := range l.tiers {
+		see(t.user)
+		see(t.ip)
+	}
+	for _, r := range l.routes {
+		see(r.limits)
+	}
+	return longest
+}

@@ -1,0 +1,202 @@
+package ratelimit
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/faults"
+)
+
+// Identity is who sends a request, as far as the service knows.
+type Identity struct {
+	User string // "" is anonymous
+	Org  string // carried into events
+	Tier string // "" is the lowest tier; an unknown one too, with an event
+}
+
+// Config says what callers may use. The zero value limits each address to 3000
+// requests a minute, and anonymous callers to [Free]'s 100.
+type Config struct {
+	_ [0]func()
+
+	// Name is the Component of findings and the instance in events. Default:
+	// "ratelimit".
+	Name string
+
+	// Tiers, lowest first. Default: [DefaultTiers].
+	Tiers []Tier
+
+	// IP limits each address whatever its tier, before Identify is called, so
+	// that a flood costs no session look-up. Default: 3000 a minute. Leave room
+	// for a hospital behind one address.
+	IP []Limit
+
+	// Global limits the whole service. Default: none.
+	Global []Limit
+
+	// Routes are further limits for some requests. Default: none; limit at
+	// least the login.
+	Routes []Route
+
+	// Identify names the sender. It is called after the address limits. If it
+	// fails the request counts as anonymous, and an event says so. Default:
+	// everyone is anonymous.
+	Identify func(*http.Request) (Identity, error)
+
+	// Cost is what a request costs, at least 1. Default: 1.
+	Cost func(*http.Request) int64
+
+	// IPv6Prefix is the length of the network that counts as one address, from
+	// 32 to 64 bits. Default: 64, what a provider gives one customer at least.
+	// Lengths above 64 let one customer be millions; they need
+	// DangerouslyLongIPv6Prefix.
+	IPv6Prefix int
+
+	// DangerouslyLongIPv6Prefix allows an IPv6Prefix of up to 128.
+	DangerouslyLongIPv6Prefix bool
+
+	// DangerouslyReportOnly counts and reports, and refuses nothing.
+	DangerouslyReportOnly bool
+
+	// Store counts. Default: a [MemoryStore] of 256 MiB.
+	Store Store
+
+	// Nodes is how many instances of the service share the load. Default: 1.
+	// With more, each memory store sees only its own share: a finding says so.
+	Nodes int
+
+	// OnDeny answers a refused request; headers are set already. Default:
+	// [hardening.WriteProblem].
+	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
+
+	// Observe is called with every decision, in the request's goroutine.
+	Observe func(Event)
+
+	// Logger gets excess_rate_limit_exceeded, at most once in ten seconds for
+	// each policy, with the count since. nil = slog.Default() at that moment.
+	Logger *slog.Logger
+}
+
+// Event is one decision, for metrics.
+type Event struct {
+	Decision Decision
+	Tier     string
+	Route    string // pattern, or ""
+}
+
+// withDefaults returns a deep copy with every default filled in.
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name = "ratelimit"
+	}
+	if c.Tiers == nil {
+		c.Tiers = DefaultTiers()
+	}
+	c.Tiers = slices.Clone(c.Tiers)
+	for i := range c.Tiers {
+		c.Tiers[i].User = slices.Clone(c.Tiers[i].User)
+		c.Tiers[i].IP = slices.Clone(c.Tiers[i].IP)
+	}
+	if c.IP == nil {
+		c.IP = []Limit{PerMinute(3000)}
+	}
+	c.IP = slices.Clone(c.IP)
+	c.Global = slices.Clone(c.Global)
+	c.Routes = slices.Clone(c.Routes)
+	for i := range c.Routes {
+		c.Routes[i].Limits = slices.Clone(c.Routes[i].Limits)
+	}
+	if c.IPv6Prefix == 0 {
+		c.IPv6Prefix = 64
+	}
+	if c.Nodes == 0 {
+		c.Nodes = 1
+	}
+	if c.OnDeny == nil {
+		c.OnDeny = hardening.WriteProblem
+	}
+	return c
+}
+
+// check collects every fault of a config with defaults.
+func (c *Config) check(f *faults.Collector) {
+	if len(c.Name) > 64 {
+		f.Add("Name", c.Name, "is longer than 64 bytes", "shorten it")
+	}
+	emptyList(f, "Tiers", c.Tiers, "leave it nil for Free, Pro and Enterprise")
+	emptyList(f, "IP", c.IP, "leave it nil for 3000 a minute")
+	emptyList(f, "Global", c.Global, "leave it nil for no global limit")
+	emptyList(f, "Routes", c.Routes, "leave it nil for no route limits")
+	seen := map[string]bool{}
+	for i, t := range c.Tiers {
+		field := fmt.Sprintf("Tiers[%d]", i)
+		switch {
+		case !validName(t.Name):
+			f.Add(field+".Name", t.Name, "is not a tier's name", "use 1 to 64 letters, digits, '-', '_' and '.'")
+		case seen[t.Name]:
+			f.Add(field+".Name", t.Name, "stands twice", "give every tier a name of its own")
+		}
+		seen[t.Name] = true
+		if len(t.User) == 0 && len(t.IP) == 0 {
+			f.Add(field, t.Name, "has no limits", "set User, IP or both")
+		}
+		checkLimits(f, field+".User", t.User)
+		checkLimits(f, field+".IP", t.IP)
+	}
+	checkLimits(f, "IP", c.IP)
+	checkLimits(f, "Global", c.Global)
+	for i, r := range c.Routes {
+		field := fmt.Sprintf("Routes[%d]", i)
+		if len(r.Limits) == 0 {
+			f.Add(field+".Limits", r.Pattern, "has no limits", "set at least one, such as ratelimit.PerMinute(10)")
+		}
+		checkLimits(f, field+".Limits", r.Limits)
+	}
+	most := 128
+	if !c.DangerouslyLongIPv6Prefix {
+		most = 64
+	}
+	if c.IPv6Prefix < 32 || c.IPv6Prefix > most {
+		f.Add("IPv6Prefix", c.IPv6Prefix, fmt.Sprintf("is not between 32 and %d", most), "use 64, or 56 or 48 where providers give each customer more")
+	}
+	if c.Nodes < 1 || c.Nodes > 10000 {
+		f.Add("Nodes", c.Nodes, "is not between 1 and 10000", "set the number of instances behind the load balancer")
+	}
+	if n := c.mostCharges(); n > maxCharges {
+		f.Add("Routes", n, "gives one request more limits than 16", "use fewer limits for each tier and route")
+	}
+}
+
+func emptyList[T any](f *faults.Collector, field string, list []T, fix string) {
+	if list != nil && len(list) == 0 {
+		f.Add(field, "[]", "is empty but not nil", fix)
+	}
+}
+
+func checkLimits(f *faults.Collector, field string, limits []Limit) {
+	for i, l := range limits {
+		name := fmt.Sprintf("%s[%d]", field, i)
+		if reason, fix := l.fault(); reason != "" {
+			f.Add(name, l, reason, fix)
+		}
+		for j := range i {
+			if limits[j].Per == l.Per {
+				f.Add(name, l, "has the same window as another limit beside it", "keep the smaller one")
+			}
+		}
+	}
+}
+
+func (c *Config) mostCharges() int {
+	tier, route := 0, 0
+	for _, t := range c.Tiers {
+		tier = max(tier, len(t.User)+len(t.IP))
+	}
+	for _, r := range c.Routes {
+		route = max(route, len(r.Limits))
+	}
+	return len(c.Global) + len(c.IP) + tier + route
+}

@@ -1,0 +1,130 @@
+package ratelimit
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/inovy/hardening"
+)
+
+// quotaExceeded is the problem type that the RateLimit header draft registers
+// (draft-ietf-httpapi-ratelimit-headers-11).
+const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+// Wrap refuses requests that are over a limit with 429, Retry-After and a
+// problem that names the violated policies. Allowed responses carry
+// RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers-11.
+// A store that fails is answered with 503: never open, never 500.
+//
+// Wrap outside what is expensive and inside what knows the sender: behind
+// hardening.Edge, headers and session.
+func (l *Limiter) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := Request{Addr: hardening.ClientOf(r).Addr, Cost: 1}
+		if d, ok := l.denied.find(l, req.Addr); ok && !l.cfg.DangerouslyReportOnly {
+			l.refuse(w, r, d, &req)
+			return
+		}
+		if l.cfg.Cost != nil {
+			req.Cost = max(l.cfg.Cost(r), 1)
+		}
+		if len(l.routes) > 0 {
+			_, req.Route = l.mux.Handler(r)
+		}
+		if l.cfg.Identify != nil {
+			id, err := l.cfg.Identify(r)
+			switch {
+			case err != nil:
+				l.events.identifyFailed(r, req.Addr, err)
+			case !l.knownTier(id.Tier):
+				l.events.unknownTier(r, id)
+				req.Identity = id
+			default:
+				req.Identity = id
+			}
+		}
+		d, err := l.Take(r.Context(), req)
+		if err != nil {
+			l.events.storeFailed(r, err)
+			l.cfg.OnDeny(w, r, &hardening.Problem{Status: http.StatusServiceUnavailable, Detail: "The service cannot check its limits now. Try again in a moment.", Err: err})
+			return
+		}
+		if !d.Allowed {
+			l.denied.remember(l, req.Addr, d)
+			if !l.cfg.DangerouslyReportOnly {
+				l.refuse(w, r, d, &req)
+				return
+			}
+			d.ReportOnly = true
+			l.events.exceeded(r, &req, d)
+		}
+		l.observe(d, &req)
+		l.writeHeaders(w.Header(), d)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (l *Limiter) observe(d Decision, req *Request) {
+	if l.cfg.Observe != nil {
+		l.cfg.Observe(Event{Decision: d, Tier: l.tier(req.Tier).name, Route: req.Route})
+	}
+}
+
+func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d Decision, req *Request) {
+	l.events.exceeded(r, req, d)
+	l.observe(d, req)
+	l.writeHeaders(w.Header(), d)
+	p := &hardening.Problem{
+		Type: quotaExceeded, Status: http.StatusTooManyRequests, Title: "Too many requests",
+		Extensions: map[string]any{"violated-policies": d.Violated},
+	}
+	if d.RetryAfter < 0 {
+		p.Detail = "This request costs more than its limit ever admits."
+	} else {
+		after := strconv.FormatInt(seconds(d.RetryAfter), 10)
+		w.Header().Set("Retry-After", after)
+		p.Detail = "Try again in " + after + " s."
+	}
+	l.cfg.OnDeny(w, r, p)
+}
+
+// seconds rounds up, so that nobody is told to come back too early.
+func seconds(d time.Duration) int64 {
+	return max(int64((d+time.Second-1)/time.Second), 1)
+}
+
+// writeHeaders sets RateLimit-Policy and RateLimit for the binding policy, in
+// one string and one backing array. t is the time after which r and more is
+// available: capped so that a client which spends r evenly until t is not
+// refused (section 6 of the draft).
+func (l *Limiter) writeHeaders(h http.Header, d Decision) {
+	if d.Policy == "" {
+		return
+	}
+	var buf [192]byte
+	b := append(buf[:0], '"')
+	b = append(b, d.Policy...)
+	b = append(b, `";q=`...)
+	b = strconv.AppendInt(b, d.Limit.N, 10)
+	b = append(b, `;w=`...)
+	b = strconv.AppendInt(b, seconds(d.Limit.Per), 10)
+	cut := len(b)
+	b = append(b, '"')
+	b = append(b, d.Policy...)
+	b = append(b, `";r=`...)
+	b = strconv.AppendInt(b, d.Remaining, 10)
+	b = append(b, `;t=`...)
+	t := d.ResetAfter
+	if !d.Allowed && d.RetryAfter > 0 {
+		t = d.RetryAfter
+	}
+	if share := time.Duration(float64(d.Limit.Per) * float64(d.Remaining) / float64(d.Limit.N)); share > t {
+		t = share
+	}
+	b = strconv.AppendInt(b, seconds(t), 10)
+	s := string(b)
+	values := [2]string{s[:cut], s[cut:]}
+	h["Ratelimit-Policy"] = values[0:1:1]
+	h["Ratelimit"] = values[1:2:2]
+}

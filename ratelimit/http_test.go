@@ -1,0 +1,279 @@
+package ratelimit_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/ratelimit"
+)
+
+func newLimiter(t testing.TB, cfg ratelimit.Config) *ratelimit.Limiter {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := ratelimit.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func get(h http.Handler, remote, path string, headers ...string) *httptest.ResponseRecorder {
+	method, path, ok := strings.Cut(path, " ")
+	if !ok {
+		method, path = "GET", method
+	}
+	r := httptest.NewRequest(method, path, nil)
+	r.RemoteAddr = remote
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+
+// user answers with the X-User and X-Tier headers: a stand-in for a session.
+func user(r *http.Request) (ratelimit.Identity, error) {
+	if r.Header.Get("X-User") == "broken" {
+		return ratelimit.Identity{User: "ignored"}, errors.New("session store is gone")
+	}
+	return ratelimit.Identity{User: r.Header.Get("X-User"), Tier: r.Header.Get("X-Tier")}, nil
+}
+
+func TestRefusal(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-2.4.1")
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{Tiers: []ratelimit.Tier{{Name: "one", IP: []ratelimit.Limit{ratelimit.PerMinute(2)}}}})
+		h := l.Wrap(ok)
+		for i := range 2 {
+			w := get(h, "192.0.2.1:1", "/")
+			if w.Code != 204 || w.Header().Get("Ratelimit-Policy") != `"one-ip-1m";q=2;w=60` || w.Header().Get("Ratelimit") == "" {
+				t.Fatalf("%d: %d %v", i, w.Code, w.Header())
+			}
+			time.Sleep(time.Second / 2)
+		}
+		w := get(h, "192.0.2.1:2", "/")
+		if w.Code != 429 || w.Header().Get("Retry-After") != "59" || w.Header().Get("Cache-Control") != "no-store" ||
+			w.Header().Get("Ratelimit") != `"one-ip-1m";r=0;t=59` {
+			t.Errorf("%d %v", w.Code, w.Header())
+		}
+		var p struct {
+			Type     string
+			Status   int
+			Violated []string `json:"violated-policies"`
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Status != 429 || len(p.Violated) != 1 || p.Violated[0] != "one-ip-1m" || !strings.Contains(p.Type, "quota-exceeded") {
+			t.Errorf("%s, %v", w.Body, err)
+		}
+		after, _ := strconv.Atoi(w.Header().Get("Retry-After"))
+		time.Sleep(time.Duration(after) * time.Second)
+		if w := get(h, "192.0.2.1:1", "/"); w.Code != 204 {
+			t.Errorf("refused when it was told to come back: %d", w.Code)
+		}
+	})
+}
+
+func TestWhoIsCounted(t *testing.T) {
+	tiers := []ratelimit.Tier{
+		{Name: "free", User: []ratelimit.Limit{ratelimit.PerHour(3)}, IP: []ratelimit.Limit{ratelimit.PerHour(5)}},
+		{Name: "pro", User: []ratelimit.Limit{ratelimit.PerHour(6)}},
+	}
+	admitted := func(h http.Handler, requests ...[]string) (n int) {
+		for _, r := range requests {
+			if get(h, r[0], r[1], r[2:]...).Code == 204 {
+				n++
+			}
+		}
+		return n
+	}
+	times := func(n int, r ...string) (out [][]string) {
+		for range n {
+			out = append(out, r)
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name     string
+		requests [][]string
+		want     int
+	}{
+		{"an anonymous address has the lowest tier's limit", times(9, "192.0.2.1:1", "/"), 5},
+		{"a user is limited over all addresses", append(times(2, "192.0.2.1:1", "/", "X-User", "u"), times(9, "192.0.2.2:1", "/", "X-User", "u")...), 3},
+		{"a better tier has more, and keeps what was used", append(times(9, "192.0.2.1:1", "/", "X-User", "u"), times(9, "192.0.2.2:1", "/", "X-User", "u", "X-Tier", "pro")...), 6},
+		{"an unknown tier is the lowest", times(9, "192.0.2.1:1", "/", "X-User", "u", "X-Tier", "platinum"), 3},
+		{"a failing Identify leaves the address limits", times(9, "192.0.2.1:1", "/", "X-User", "broken"), 5},
+		{"an IPv6 customer is its /64", append(times(3, "[2001:db8::1]:1", "/"), times(9, "[2001:db8::ffff:2]:1", "/")...), 5},
+		{"a mapped IPv4 address is the address", append(times(3, "192.0.2.1:1", "/"), times(9, "[::ffff:192.0.2.1]:1", "/")...), 5},
+		{"requests without an address share one counter", append(times(3, "@", "/"), times(9, "", "/")...), 5},
+		{"a spoofed header is not an address", append(times(3, "192.0.2.1:1", "/", "X-Forwarded-For", "6.6.6.6"), times(9, "192.0.2.1:1", "/", "X-Forwarded-For", "7.7.7.7")...), 5},
+		{"a user name cannot be mistaken for another's", append(times(9, "192.0.2.1:1", "/", "X-User", "a"), times(9, "192.0.2.2:1", "/", "X-User", "a ")...), 6},
+		{"the route's limit holds beside the others", append(times(9, "192.0.2.1:1", "POST /login"), times(9, "192.0.2.1:1", "/")...), 2 + 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLimiter(t, ratelimit.Config{Tiers: tiers, Identify: user, Routes: []ratelimit.Route{
+				{Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerHour(2)}},
+			}})
+			if got := admitted(l.Wrap(ok), tt.requests...); got != tt.want {
+				t.Errorf("%d admitted, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAFloodIsRefusedBeforeIdentifyIsCalled(t *testing.T) {
+	calls := 0
+	l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerHour(10)}, Identify: func(*http.Request) (ratelimit.Identity, error) {
+		calls++
+		return ratelimit.Identity{User: "u"}, nil
+	}})
+	h := l.Wrap(ok)
+	for range 1000 {
+		get(h, "192.0.2.1:1", "/")
+	}
+	if calls > 11 {
+		t.Errorf("Identify was called %d times", calls)
+	}
+	if w := get(h, "192.0.2.2:1", "/"); w.Code != 204 {
+		t.Errorf("another address was refused: %d", w.Code)
+	}
+}
+
+type brokenStore struct{ ratelimit.Store }
+
+func (brokenStore) TakeAll(context.Context, []ratelimit.Charge, []ratelimit.State) (bool, error) {
+	return false, errors.New("redis://:hunter2@db refused")
+}
+
+func TestABrokenStoreIsNeitherOpenNorA500(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-16.5.3")
+	ran := false
+	l := newLimiter(t, ratelimit.Config{Store: brokenStore{}})
+	w := get(l.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran = true })), "192.0.2.1:1", "/")
+	if w.Code != 503 || ran || strings.Contains(w.Body.String(), "hunter2") {
+		t.Errorf("%d, handler ran %t, %s", w.Code, ran, w.Body)
+	}
+}
+
+func TestReportOnlyRefusesNothingAndSaysSo(t *testing.T) {
+	var events bytes.Buffer
+	seen := 0
+	l := newLimiter(t, ratelimit.Config{
+		DangerouslyReportOnly: true, IP: []ratelimit.Limit{ratelimit.PerHour(1)},
+		Logger:  slog.New(slog.NewTextHandler(&events, nil)),
+		Observe: func(e ratelimit.Event) { seen += map[bool]int{true: 1}[e.Decision.ReportOnly] },
+	})
+	h := l.Wrap(ok)
+	for range 5 {
+		if w := get(h, "192.0.2.1:1", "/"); w.Code != 204 {
+			t.Errorf("refused with %d", w.Code)
+		}
+	}
+	if seen != 4 || !strings.Contains(events.String(), "report_only=true") {
+		t.Errorf("%d reports, events %s", seen, &events)
+	}
+}
+
+func TestEventsAreCoalescedWithTheirCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var events bytes.Buffer
+		l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerHour(1)}, Identify: user, Logger: slog.New(slog.NewTextHandler(&events, nil))})
+		h := l.Wrap(ok)
+		for range 501 {
+			get(h, "192.0.2.1:1", "/", "X-User", "broken")
+		}
+		time.Sleep(11 * time.Second)
+		get(h, "192.0.2.1:1", "/")
+		lines := strings.Split(strings.TrimSpace(events.String()), "\n")
+		var exceeded []string
+		for _, line := range lines {
+			if strings.Contains(line, "excess_rate_limit_exceeded") {
+				exceeded = append(exceeded, line)
+			}
+		}
+		if len(exceeded) != 2 || !strings.Contains(exceeded[0], "count=1") || !strings.Contains(exceeded[1], "count=500") {
+			t.Errorf("%s", strings.Join(lines, "\n"))
+		}
+	})
+}
+
+// r and t must never promise more than the limit: a client that spends r
+// evenly until t is not refused (draft-ietf-httpapi-ratelimit-headers-11).
+func TestHeaderFieldsAreStructuredAndHonest(t *testing.T) {
+	policy := regexp.MustCompile(`^"[A-Za-z0-9._-]+";q=\d+;w=[1-9]\d*$`)
+	state := regexp.MustCompile(`^"[A-Za-z0-9._-]+";r=(\d+);t=(\d+)$`)
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{{N: 60, Per: time.Minute, Name: "a.b-c_D"}}, Tiers: []ratelimit.Tier{{Name: "t", IP: []ratelimit.Limit{ratelimit.PerHour(100000)}}}})
+		h := l.Wrap(ok)
+		for range 80 {
+			w := get(h, "192.0.2.1:1", "/")
+			if v := w.Header()["Ratelimit-Policy"]; len(v) != 1 || !policy.MatchString(v[0]) {
+				t.Fatalf("policy %q", v)
+			}
+			m := state.FindStringSubmatch(w.Header().Get("Ratelimit"))
+			if m == nil {
+				t.Fatalf("state %q", w.Header().Get("Ratelimit"))
+			}
+			r, _ := strconv.Atoi(m[1])
+			secs, _ := strconv.Atoi(m[2])
+			if w.Code == 204 && r > 0 && float64(r)/float64(secs) > 1.0001 {
+				t.Fatalf("promises %d in %d s of a limit of one a second", r, secs)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+}
+
+func TestOnDenyAndTakeWithoutHTTP(t *testing.T) {
+	var got *hardening.Problem
+	l := newLimiter(t, ratelimit.Config{
+		IP:     []ratelimit.Limit{ratelimit.PerHour(1)},
+		OnDeny: func(w http.ResponseWriter, _ *http.Request, p *hardening.Problem) { got = p; w.WriteHeader(418) },
+		Cost:   func(r *http.Request) int64 { n, _ := strconv.ParseInt(r.URL.Query().Get("cost"), 10, 64); return n },
+	})
+	if w := get(l.Wrap(ok), "192.0.2.1:1", "/?cost=9"); w.Code != 418 || got.Status != 429 || w.Header().Get("Retry-After") != "" {
+		t.Errorf("a cost that never fits: %d %+v %v", w.Code, got, w.Header())
+	}
+	if w := get(l.Wrap(ok), "192.0.2.1:1", "/?cost=-5"); w.Code != 204 {
+		t.Errorf("a negative cost is 1: %d", w.Code)
+	}
+	d, err := l.Take(t.Context(), ratelimit.Request{})
+	if err != nil || !d.Allowed || d.Policy != "ip-1h" || d.Remaining != 0 {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if d, _ := l.Peek(t.Context(), ratelimit.Request{}); d.Allowed || len(d.Violated) != 1 {
+		t.Errorf("peek: %+v", d)
+	}
+	if err := l.Reset(t.Context(), ratelimit.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if d, _ := l.Take(t.Context(), ratelimit.Request{}); !d.Allowed {
+		t.Errorf("after Reset: %+v", d)
+	}
+}
+
+func TestAllowedRequestAllocations(t *testing.T) {
+	l := newLimiter(t, ratelimit.Config{Identify: user, Tiers: []ratelimit.Tier{{Name: "t", User: []ratelimit.Limit{{N: 1 << 29, Per: time.Hour}}}}, IP: []ratelimit.Limit{{N: 1 << 29, Per: time.Hour}}})
+	h := l.Wrap(ok)
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("X-User", "u")
+	w := httptest.NewRecorder()
+	if got := testing.AllocsPerRun(1000, func() { h.ServeHTTP(w, r) }); got > 5 && !raceEnabled {
+		t.Errorf("%v allocations, want at most 5", got)
+	}
+}

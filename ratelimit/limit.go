@@ -1,0 +1,142 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ulule/limiter/v3"
+)
+
+// Limit admits at most N units of cost in any window of length Per, wherever
+// the window begins: not N per calendar minute, which lets 2N through around
+// the full minute, and not a bucket that refills while it is emptied.
+type Limit struct {
+	// N is the number of units, from 1 to 1 000 000 000.
+	N int64
+	// Per is the length of the window, from 1 ms to 400 days.
+	Per time.Duration
+	// Name is the policy's name in headers, refusals and events. Default: the
+	// rule and the window, such as "user-1m". At most 64 letters, digits, '-',
+	// '_' and '.'.
+	Name string
+}
+
+// PerSecond admits n in any second.
+func PerSecond(n int64) Limit { return Limit{N: n, Per: time.Second} }
+
+// PerMinute admits n in any minute.
+func PerMinute(n int64) Limit { return Limit{N: n, Per: time.Minute} }
+
+// PerHour admits n in any hour.
+func PerHour(n int64) Limit { return Limit{N: n, Per: time.Hour} }
+
+// PerDay admits n in any 24 hours.
+func PerDay(n int64) Limit { return Limit{N: n, Per: 24 * time.Hour} }
+
+const (
+	maxN   = 1_000_000_000
+	minPer = time.Millisecond
+	maxPer = 400 * 24 * time.Hour
+)
+
+// ErrLimit is what [ParseLimit] and [FromRate] wrap.
+var ErrLimit = errors.New("ratelimit: not a limit")
+
+// ParseLimit reads "100-M", the form of ulule/limiter, or "100/m": a number
+// and one of s, m, h, d in either case.
+func ParseLimit(s string) (Limit, error) {
+	bad := func(why string) (Limit, error) {
+		return Limit{}, fmt.Errorf("%w: %.40q %s; write it as 100-M or 100/m with one of s, m, h, d", ErrLimit, s, why)
+	}
+	i := strings.IndexAny(s, "-/")
+	if i < 0 || len(s) > 32 {
+		return bad("has no separator")
+	}
+	n, err := strconv.ParseUint(s[:i], 10, 32)
+	if err != nil || n == 0 || n > maxN {
+		return bad("does not begin with a number from 1 to 1000000000")
+	}
+	var per time.Duration
+	switch strings.ToLower(s[i+1:]) {
+	case "s":
+		per = time.Second
+	case "m":
+		per = time.Minute
+	case "h":
+		per = time.Hour
+	case "d":
+		per = 24 * time.Hour
+	default:
+		return bad("has no known unit")
+	}
+	return Limit{N: int64(n), Per: per}, nil
+}
+
+// FromRate takes over a rate of ulule/limiter.
+func FromRate(r limiter.Rate) (Limit, error) {
+	l := Limit{N: r.Limit, Per: r.Period}
+	if reason, _ := l.fault(); reason != "" {
+		return Limit{}, fmt.Errorf("%w: rate %.40q %s", ErrLimit, r.Formatted, reason)
+	}
+	return l, nil
+}
+
+// Rate is the limit in the words of ulule/limiter.
+func (l Limit) Rate() limiter.Rate {
+	formatted := strconv.FormatInt(l.N, 10) + "-" + l.Per.String()
+	for unit, per := range map[string]time.Duration{"S": time.Second, "M": time.Minute, "H": time.Hour, "D": 24 * time.Hour} {
+		if l.Per == per {
+			formatted = strconv.FormatInt(l.N, 10) + "-" + unit
+		}
+	}
+	return limiter.Rate{Formatted: formatted, Period: l.Per, Limit: l.N}
+}
+
+// String reads as "100 per 1m0s".
+func (l Limit) String() string { return strconv.FormatInt(l.N, 10) + " per " + l.Per.String() }
+
+// fault says what is wrong with the limit and how to mend it.
+func (l Limit) fault() (reason, fix string) {
+	switch {
+	case l.N <= 0:
+		return "admits nothing", "set N to at least 1"
+	case l.N > maxN:
+		return "is larger than can be counted", "set N to at most 1000000000"
+	case l.Per < minPer:
+		return "has a window shorter than a millisecond", "set Per to at least 1ms"
+	case l.Per > maxPer:
+		return "has a window longer than 400 days", "set Per to at most 9600h"
+	case l.Name != "" && !validName(l.Name):
+		return "has a name that headers cannot carry", "use at most 64 letters, digits, '-', '_' and '.'"
+	}
+	return "", ""
+}
+
+func validName(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return true
+}
+
+// per is a window in the shortest form for a name: 1m, 90s, 24h.
+func per(d time.Duration) string {
+	s := d.String()
+	s = strings.TrimSuffix(s, "m0s")
+	if len(s) < len(d.String()) {
+		s += "m"
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return strings.ReplaceAll(s, "µ", "u")
+}

@@ -1,0 +1,285 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/inovy/hardening/internal/faults"
+)
+
+// Limiter decides which requests are within their limits. It is immutable and
+// safe for concurrent use.
+type Limiter struct {
+	cfg    Config
+	store  Store
+	global []policy
+	ip     []policy
+	tiers  []tier
+	routes []route
+	mux    *http.ServeMux // matches routes; its handlers are never called
+	denied denials
+	events *coalescer
+	pool   sync.Pool // of *work
+}
+
+// policy is one limit with everything that does not change between requests.
+type policy struct {
+	Limit
+	rule string // counter: the same rule and window share usage
+}
+
+type tier struct {
+	name     string
+	user, ip []policy
+}
+
+type route struct {
+	pattern string
+	limits  []policy
+}
+
+// work is what one decision needs, kept for the next one.
+type work struct {
+	policies []*policy
+	charges  []Charge
+	states   []State
+}
+
+// New returns a Limiter, or every fault of cfg at once as
+// [hardening.ConfigError]s.
+func New(cfg Config) (*Limiter, error) {
+	f := faults.For("ratelimit")
+	cfg = cfg.withDefaults()
+	cfg.check(f)
+	l := &Limiter{cfg: cfg, store: cfg.Store, mux: http.NewServeMux()}
+	for i, r := range cfg.Routes {
+		if err := register(l.mux, r.Pattern); err != nil {
+			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, "is not a pattern of net/http.ServeMux, or conflicts with another route", `write it like "POST /login"`)
+		}
+		l.routes = append(l.routes, route{r.Pattern, policies("route", fmt.Sprintf("route:%s", r.Pattern), r.Limits)})
+	}
+	if l.store == nil && f.Len() == 0 {
+		store, err := NewMemoryStore(MemoryConfig{})
+		f.Join(err)
+		l.store = store
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	l.global = policies("global", "global", cfg.Global)
+	l.ip = policies("ip", "ip", cfg.IP)
+	for _, t := range cfg.Tiers {
+		// A user's counter is one for all tiers, so a change of tier keeps what
+		// was used. An address serves callers of several tiers, so there each
+		// tier counts its own.
+		l.tiers = append(l.tiers, tier{t.Name, policies("user", "user", t.User), policies(t.Name+"-ip", "ip:"+t.Name, t.IP)})
+	}
+	l.events = newCoalescer(l)
+	l.pool.New = func() any { return new(work) }
+	return l, nil
+}
+
+// register reports a pattern that ServeMux panics about.
+func register(mux *http.ServeMux, pattern string) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = http.ErrNotSupported
+		}
+	}()
+	mux.Handle(pattern, http.NotFoundHandler())
+	return nil
+}
+
+func policies(kind, rule string, limits []Limit) []policy {
+	out := make([]policy, 0, len(limits))
+	for _, l := range limits {
+		if l.Name == "" {
+			l.Name = kind + "-" + per(l.Per)
+		}
+		out = append(out, policy{l, rule})
+	}
+	return out
+}
+
+// Request is what a decision without HTTP is about.
+type Request struct {
+	Addr netip.Addr // the zero Addr is the one client without an address
+	Identity
+	Route string // pattern of one of Config.Routes, or ""
+	Cost  int64  // 0 is 1
+}
+
+// Decision is the answer to a request.
+type Decision struct {
+	Allowed bool
+	// Policy is the name of the limit that binds: the one that refuses, or that
+	// has the least left. Limit is that limit.
+	Policy string
+	Limit  Limit
+	// Violated names all limits that refuse.
+	Violated []string
+	// Remaining is what the binding limit has left.
+	Remaining int64
+	// RetryAfter is when the same request can succeed: 0 if allowed, negative if
+	// it never can because it costs more than a limit admits.
+	RetryAfter time.Duration
+	// ResetAfter is when nothing is counted any more under the binding limit.
+	ResetAfter time.Duration
+	// ReportOnly says that the request went on although it was over a limit.
+	ReportOnly bool
+}
+
+// Take decides about a request and, if it is allowed, consumes its cost from
+// every limit at once. A refusal consumes nothing. The error is the store's;
+// treat it as a refusal.
+func (l *Limiter) Take(ctx context.Context, r Request) (Decision, error) {
+	return l.decide(ctx, r, true)
+}
+
+// Peek decides as [Limiter.Take] would, and consumes nothing.
+func (l *Limiter) Peek(ctx context.Context, r Request) (Decision, error) {
+	return l.decide(ctx, r, false)
+}
+
+// Reset forgets what the request's user has used, or its address if there is no
+// user. The global limits stay.
+func (l *Limiter) Reset(ctx context.Context, r Request) error {
+	w := l.work()
+	defer l.pool.Put(w)
+	l.collect(w, r)
+	w.policies = w.policies[len(l.global):]
+	w.charges = w.charges[len(l.global):]
+	if r.User != "" {
+		byUser := w.charges[:0]
+		for _, c := range w.charges {
+			if c.Subject.Name != "" {
+				byUser = append(byUser, c)
+			}
+		}
+		w.charges = byUser
+	}
+	return l.store.Reset(ctx, w.charges)
+}
+
+func (l *Limiter) work() *work {
+	w := l.pool.Get().(*work)
+	w.policies, w.charges, w.states = w.policies[:0], w.charges[:0], w.states[:0]
+	return w
+}
+
+func (l *Limiter) decide(ctx context.Context, r Request, take bool) (Decision, error) {
+	w := l.work()
+	defer l.pool.Put(w)
+	l.collect(w, r)
+	w.states = slices.Grow(w.states, len(w.charges))[:len(w.charges)]
+	var err error
+	if take {
+		_, err = l.store.TakeAll(ctx, w.charges, w.states)
+	} else {
+		_, err = l.store.PeekAll(ctx, w.charges, w.states)
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	return bind(w), nil
+}
+
+// collect lists the limits that the request is held against, the widest first.
+func (l *Limiter) collect(w *work, r Request) {
+	addr := l.network(r.Addr)
+	cost := max(r.Cost, 1)
+	add := func(ps []policy, s Subject) {
+		for i := range ps {
+			p := &ps[i]
+			w.policies = append(w.policies, p)
+			w.charges = append(w.charges, Charge{Rule: p.rule, Subject: s, N: p.N, Per: p.Per, Cost: cost})
+		}
+	}
+	byAddr := Subject{Addr: addr}
+	byUser := byAddr
+	t := l.tier(r.Tier)
+	add(l.global, Subject{})
+	add(l.ip, byAddr)
+	add(t.ip, byAddr)
+	if r.User != "" {
+		byUser = Subject{Name: r.User}
+		add(t.user, byUser)
+	}
+	if r.Route != "" {
+		for i := range l.routes {
+			if l.routes[i].pattern == r.Route {
+				add(l.routes[i].limits, byUser)
+				break
+			}
+		}
+	}
+}
+
+// tier returns the tier of the name, or the lowest one.
+func (l *Limiter) tier(name string) *tier {
+	for i := range l.tiers {
+		if l.tiers[i].name == name {
+			return &l.tiers[i]
+		}
+	}
+	return &l.tiers[0]
+}
+
+func (l *Limiter) knownTier(name string) bool {
+	return name == "" || slices.ContainsFunc(l.tiers, func(t tier) bool { return t.name == name })
+}
+
+// network is what counts as one address. Without an address it is the zero
+// Addr: one strict counter for all that have none.
+func (l *Limiter) network(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if !a.Is6() {
+		return a
+	}
+	p, err := a.Prefix(l.cfg.IPv6Prefix)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return p.Addr()
+}
+
+// bind finds the limit that binds.
+func bind(w *work) Decision {
+	d := Decision{Allowed: true}
+	binding := -1
+	for i, s := range w.states {
+		if !s.Fits {
+			d.Allowed = false
+			d.Violated = append(d.Violated, w.policies[i].Name)
+		}
+		if binding < 0 || tighter(s, w.states[binding]) {
+			binding = i
+		}
+	}
+	if binding < 0 {
+		return d
+	}
+	s := w.states[binding]
+	d.Policy, d.Limit = w.policies[binding].Name, w.policies[binding].Limit
+	d.Remaining, d.RetryAfter, d.ResetAfter = s.Remaining, s.RetryAfter, s.ResetAfter
+	return d
+}
+
+// tighter reports whether a binds more than b: the one that refuses, and for
+// longer; else the one with less left.
+func tighter(a, b State) bool {
+	switch {
+	case a.Fits != b.Fits:
+		return !a.Fits
+	case !a.Fits && (a.RetryAfter < 0) != (b.RetryAfter < 0):
+		return a.RetryAfter < 0
+	case !a.Fits:
+		return a.RetryAfter > b.RetryAfter
+	}
+	return a.Remaining < b.Remaining
+}

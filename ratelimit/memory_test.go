@@ -1,0 +1,224 @@
+package ratelimit
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func addr(i uint32) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], i)
+	return netip.AddrFrom4(b)
+}
+
+func TestExactlyNAreAdmittedFrom64Goroutines(t *testing.T) {
+	for _, n := range []int64{100, 5000} {
+		s := newStore(t, MemoryConfig{})
+		var admitted atomic.Int64
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() {
+				var st [2]State
+				for range 2 * n / 64 {
+					ok, err := s.TakeAll(t.Context(), []Charge{
+						{Rule: "a", N: n, Per: time.Hour, Cost: 1}, {Rule: "b", N: 2 * n, Per: time.Hour, Cost: 1},
+					}, st[:])
+					if err != nil {
+						t.Error(err)
+					}
+					if ok {
+						admitted.Add(1)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if admitted.Load() != n {
+			t.Errorf("%d admitted of a limit of %d", admitted.Load(), n)
+		}
+	}
+}
+
+func TestARefusalConsumesNothingAnywhere(t *testing.T) {
+	s := newStore(t, MemoryConfig{})
+	wide := Charge{Rule: "wide", N: 10, Per: time.Hour, Cost: 1}
+	tight := Charge{Rule: "tight", N: 2, Per: time.Hour, Cost: 1}
+	var st [2]State
+	for i := range 50 {
+		ok, err := s.TakeAll(t.Context(), []Charge{wide, tight}, st[:])
+		if err != nil || ok != (i < 2) {
+			t.Fatalf("%d: %t, %v", i, ok, err)
+		}
+	}
+	if st[0].Remaining != 8 || !st[0].Fits || st[1].Fits || st[1].RetryAfter <= 0 {
+		t.Errorf("after 48 refusals: %+v", st)
+	}
+}
+
+func TestPeekAndReset(t *testing.T) {
+	s := newStore(t, MemoryConfig{})
+	for _, n := range []int64{2, 500} {
+		c := Charge{Rule: fmt.Sprint(n), N: n, Per: time.Hour, Cost: n}
+		var st [1]State
+		for range 3 {
+			if ok, err := s.PeekAll(t.Context(), []Charge{c}, st[:]); !ok || err != nil || st[0].Remaining != n {
+				t.Fatalf("a peek changed something: %+v, %v", st, err)
+			}
+		}
+		take(t, s, c)
+		if ok, _ := s.PeekAll(t.Context(), []Charge{c}, st[:]); ok {
+			t.Error("the limit is used up")
+		}
+		if err := s.Reset(t.Context(), []Charge{c}); err != nil {
+			t.Fatal(err)
+		}
+		if !take(t, s, c).Fits {
+			t.Error("refused after Reset")
+		}
+	}
+}
+
+func TestHostileCharges(t *testing.T) {
+	s := newStore(t, MemoryConfig{})
+	huge := take(t, s, Charge{Rule: "r", N: 10, Per: time.Hour, Cost: 1<<63 - 1})
+	if huge.Fits || huge.RetryAfter >= 0 || huge.Remaining != 10 {
+		t.Errorf("a cost that never fits: %+v", huge)
+	}
+	if st := take(t, s, Charge{Rule: "r", N: 10, Per: time.Hour, Cost: 10}); !st.Fits {
+		t.Errorf("the huge cost consumed something: %+v", st)
+	}
+	var st [17]State
+	if _, err := s.TakeAll(t.Context(), make([]Charge, 17), st[:]); !errors.Is(err, ErrTooManyCharges) {
+		t.Errorf("17 charges: %v", err)
+	}
+	if ok, err := s.TakeAll(t.Context(), nil, nil); !ok || err != nil {
+		t.Errorf("no charges admit: %t, %v", ok, err)
+	}
+	long := strings.Repeat("x", 1000)
+	take(t, s, Charge{Rule: long + "a", N: 1, Per: time.Hour, Cost: 1})
+	if !take(t, s, Charge{Rule: long + "b", N: 1, Per: time.Hour, Cost: 1}).Fits {
+		t.Error("two long rule names share a counter")
+	}
+	take(t, s, Charge{Rule: "s", Subject: Subject{Name: "ab"}, N: 1, Per: time.Hour, Cost: 1})
+	for _, c := range []Charge{
+		{Rule: "sa", Subject: Subject{Name: "b"}}, {Rule: "s", Subject: Subject{Name: "ba"}}, {Rule: "s", Subject: Subject{}},
+		{Rule: "s", Subject: Subject{Addr: addr(1), Name: "ab"}},
+	} {
+		c.N, c.Per, c.Cost = 1, time.Hour, 1
+		if !take(t, s, c).Fits {
+			t.Errorf("%+v shares a counter with another subject", c)
+		}
+	}
+}
+
+// An attacker who is blocked touches a million other keys to have its own
+// counter evicted. It stays blocked, the memory stays within its cap, and a
+// newcomer of another network is still admitted.
+func TestFillingTheMemoryReleasesNobody(t *testing.T) {
+	s := newStore(t, MemoryConfig{MaxBytes: 1 << 20})
+	attacker := Charge{Rule: "ip", Subject: Subject{Addr: addr(0x0a000001)}, N: 5, Per: time.Hour, Cost: 1}
+	for take(t, s, attacker).Fits {
+	}
+	keys := uint32(1_000_000)
+	if raceEnabled {
+		keys = 100_000
+	}
+	perKey := map[uint32]int{}
+	for i := range keys {
+		a := 0x0a000000 | i%(1<<16) | 1<<16
+		if take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(a)}, N: 5, Per: time.Hour, Cost: 1}).Fits {
+			perKey[a]++
+		}
+	}
+	if take(t, s, attacker).Fits {
+		t.Error("filling the memory released a blocked key")
+	}
+	for a, n := range perKey {
+		if n > 5 {
+			t.Fatalf("%v was admitted %d times", addr(a), n)
+		}
+	}
+	if _, bytes := s.Keys(); bytes > 3<<20 {
+		t.Errorf("%d bytes of a cap of 1 MiB", bytes)
+	}
+	refused := 0
+	for i := range uint32(256) {
+		if !take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(0xc0000000 + i<<16)}, N: 5, Per: time.Hour, Cost: 1}).Fits {
+			refused++
+		}
+	}
+	if refused > 64 {
+		t.Errorf("%d of 256 newcomers from other networks were starved", refused)
+	}
+}
+
+// What a key was admitted while it shared an overflow counter still counts
+// when there is room for a counter of its own.
+func TestLeavingTheOverflowGivesNoFreshQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, MemoryConfig{MaxBytes: 1 << 20})
+		short := func(i uint32) Charge {
+			return Charge{Rule: "ip", Subject: Subject{Addr: addr(0x0b000000 + i)}, N: 1, Per: time.Second, Cost: 1}
+		}
+		for i := range uint32(40000) { // full of keys that recover after a second
+			take(t, s, short(i))
+		}
+		victim := Charge{Rule: "long", Subject: Subject{Addr: addr(0xc0a80001)}, N: 5, Per: time.Hour, Cost: 1}
+		admitted := 0
+		for take(t, s, victim).Fits {
+			admitted++
+		}
+		time.Sleep(2 * time.Second)
+		for i := range uint32(40000) { // sweeps the recovered keys out
+			take(t, s, short(100000+i%100))
+		}
+		for take(t, s, victim).Fits {
+			admitted++
+		}
+		if admitted > 5 {
+			t.Errorf("%d admitted within an hour of a limit of 5", admitted)
+		}
+	})
+}
+
+func TestRecoveredKeysAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, MemoryConfig{})
+		for i := range uint32(10000) {
+			take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(i)}, N: 5, Per: time.Second, Cost: 1})
+		}
+		time.Sleep(time.Minute)
+		for i := range uint32(10000) {
+			take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(1<<20 + i)}, N: 5, Per: time.Second, Cost: 1})
+		}
+		if keys, _ := s.Keys(); keys > 11000 {
+			t.Errorf("%d keys are kept, of which 10000 count", keys)
+		}
+	})
+}
+
+func TestTakeAllocatesNothing(t *testing.T) {
+	s := newStore(t, MemoryConfig{})
+	charges := []Charge{
+		{Rule: "user", Subject: Subject{Name: "u1"}, N: 1 << 20, Per: time.Hour, Cost: 1},
+		{Rule: "ip", Subject: Subject{Addr: addr(1)}, N: 100, Per: time.Millisecond, Cost: 1},
+		{Rule: "global", N: 1 << 20, Per: time.Hour, Cost: 1},
+	}
+	states := make([]State, len(charges))
+	for range 1000 {
+		_, _ = s.TakeAll(t.Context(), charges, states)
+	}
+	for _, n := range []int{1, 3} {
+		if got := testing.AllocsPerRun(1000, func() { _, _ = s.TakeAll(t.Context(), charges[:n], states[:n]) }); got != 0 && !raceEnabled { // the race detector allocates
+			t.Errorf("%d charges: %v allocations", n, got)
+		}
+	}
+}

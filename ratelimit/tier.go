@@ -1,0 +1,44 @@
+package ratelimit
+
+// Tier is what one class of callers may use. Tiers are data: load them from
+// wherever plans are kept and pass them to [Config.Tiers].
+type Tier struct {
+	// Name is what Identify answers with: 1 to 64 letters, digits, '-', '_', '.'.
+	Name string
+	// User limits each user of the tier, over all addresses. A change of tier
+	// keeps what was used.
+	User []Limit
+	// IP limits each address for requests of this tier. The lowest tier's also
+	// hold for anonymous requests.
+	IP []Limit
+}
+
+// Free is the lowest tier: 60 a minute and 1000 an hour for each user, 100 a
+// minute for each address (the default of Better Auth).
+func Free() Tier {
+	return Tier{Name: "free", User: []Limit{PerMinute(60), PerHour(1000)}, IP: []Limit{PerMinute(100)}}
+}
+
+// Pro allows 600 a minute and 20000 an hour for each user.
+func Pro() Tier {
+	return Tier{Name: "pro", User: []Limit{PerMinute(600), PerHour(20000)}, IP: []Limit{PerMinute(2000)}}
+}
+
+// Enterprise allows 6000 a minute for each user.
+func Enterprise() Tier {
+	return Tier{Name: "enterprise", User: []Limit{PerMinute(6000)}, IP: []Limit{PerMinute(20000)}}
+}
+
+// DefaultTiers are [Free], [Pro] and [Enterprise], lowest first. Except where
+// noted their numbers are ours: measure your own callers.
+func DefaultTiers() []Tier { return []Tier{Free(), Pro(), Enterprise()} }
+
+// Route limits requests that match a pattern, for each user, or for each
+// address where the request is anonymous.
+type Route struct {
+	// Pattern is a pattern of net/http.ServeMux: "POST /login". The most
+	// specific one of all routes counts.
+	Pattern string
+	// Limits are added to those of the tier.
+	Limits []Limit
+}
