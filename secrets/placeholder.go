@@ -28,33 +28,58 @@ var wholes = []string{
 // no digit with a probability below 1e-8.
 var openers = []string{"your", "insert", "enter", "replace", "dummy", "example", "sample", "fake", "todo", "change"}
 
-// normalise keeps letters and digits, letters in lower case.
-func normalise(text []byte) []byte {
-	out := make([]byte, 0, len(text))
+// normalSize is room for what normalise returns of an ordinary secret; longer
+// ones cost an allocation.
+const normalSize = 128
+
+// normalise appends to out the letters, in lower case, and digits of text.
+func normalise(out, text []byte) []byte {
+	if cap(out) < len(text) {
+		out = make([]byte, 0, len(text)) // at once: growing would leave copies behind
+	}
 	for _, c := range text {
-		switch {
-		case c >= 'A' && c <= 'Z':
-			out = append(out, c|0x20)
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-			out = append(out, c)
+		if alnum[c] != 0 {
+			out = append(out, alnum[c])
 		}
 	}
 	return out
 }
 
-// phrasesByFirst has the phrases by their first byte. It is never changed.
-var phrasesByFirst = func() (by [256][]string) {
-	for _, p := range phrases {
-		by[p[0]] = append(by[p[0]], p)
+// alnum maps letters to lower case, digits to themselves and all else to 0.
+// It is never changed.
+var alnum = func() (t [256]byte) {
+	for c := range 256 {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			t[c] = byte(c | 0x20)
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			t[c] = byte(c)
+		}
 	}
-	return by
+	return t
+}()
+
+// phraseIndex finds phrases by their first two bytes. It is never changed.
+var phraseIndex = func() (x struct {
+	begins [128][128]bool // phrases are ASCII
+	first  [128][]string
+}) {
+	for _, p := range phrases {
+		x.begins[p[0]][p[1]] = true
+		x.first[p[0]] = append(x.first[p[0]], p)
+	}
+	return x
 }()
 
 // holdsPhrase looks for the phrases in what normalise returned.
 func holdsPhrase(normal []byte) bool {
-	for i, c := range normal {
-		for _, p := range phrasesByFirst[c] {
-			if len(normal)-i >= len(p) && string(normal[i:i+len(p)]) == p {
+	for i := 1; i < len(normal); i++ {
+		if !phraseIndex.begins[normal[i-1]&127][normal[i]&127] {
+			continue
+		}
+		rest := normal[i-1:]
+		for _, p := range phraseIndex.first[rest[0]&127] {
+			if len(rest) >= len(p) && string(rest[:len(p)]) == p {
 				return true
 			}
 		}
@@ -62,18 +87,40 @@ func holdsPhrase(normal []byte) bool {
 	return false
 }
 
+// longestWhole is the length of the longest of wholes.
+var longestWhole = len(slices.MaxFunc(wholes, func(a, b string) int { return len(a) - len(b) }))
+
 // placeholder reports whether text stands for a secret instead of being one.
 // It is for texts that are not keys: tokens and passwords.
 func placeholder(text []byte) bool {
-	normal := normalise(text)
+	var scratch [normalSize]byte
+	normal := normalise(scratch[:0], text)
 	defer clear(normal)
-	if slices.Contains(wholes, string(bytes.TrimRight(normal, "0123456789"))) {
+	end := len(normal)
+	for end > 0 && normal[end-1] <= '9' {
+		end--
+	}
+	if end <= longestWhole && slices.Contains(wholes, string(normal[:end])) {
 		return true
 	}
-	if i := bytes.IndexAny(text, " -_.:/<"); i > 0 && !bytes.ContainsAny(text, "0123456789") && slices.Contains(openers, string(bytes.ToLower(text[:i]))) {
-		return true
+	return opens(text) || holdsPhrase(normal)
+}
+
+// opens reports whether text is one of openers, a separator and more words,
+// without a digit.
+func opens(text []byte) bool {
+	sep := 0
+	for i, c := range text {
+		switch {
+		case c >= '0' && c <= '9':
+			return false
+		case sep == 0 && bytes.IndexByte([]byte(" -_.:/<"), c) >= 0:
+			if sep = i; sep == 0 {
+				return false
+			}
+		}
 	}
-	return holdsPhrase(normal)
+	return sep > 0 && slices.Contains(openers, string(bytes.ToLower(text[:sep])))
 }
 
 // template reports whether text is a variable that nothing expanded: ${X},

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"unicode"
+	"math/bits"
 )
 
 // flaw is what is wrong with a value, in words that hold nothing of it.
@@ -70,7 +70,7 @@ func decodeBase64(text []byte) ([]byte, bool) {
 // checkKey decodes the text of a key and returns its first flaw. Each rule
 // lets a uniformly random key fail with a probability below 1e-9; together they
 // refuse what people write by hand. The caller wipes the key.
-func checkKey(text []byte, bits int) ([]byte, *flaw) {
+func checkKey(text []byte, minBits int) ([]byte, *flaw) {
 	key, ok := decodeKey(text)
 	if !ok {
 		return nil, &flaw{reason: "is neither hex nor base64, as a random key is", fix: fixKey}
@@ -80,7 +80,7 @@ func checkKey(text []byte, bits int) ([]byte, *flaw) {
 		return nil, &flaw{reason: reason, fix: fixKey}
 	}
 	switch {
-	case len(key)*8 < bits:
+	case len(key)*8 < minBits:
 		return weak("holds fewer bits than it must")
 	// Random: P(< 20 distinct of 32) = 1.4e-10, P(< 41 of 64) = 2.1e-10.
 	case distinct(key[:32]) < 20, len(key) >= 64 && distinct(key[:64]) < 41:
@@ -95,10 +95,13 @@ func checkKey(text []byte, bits int) ([]byte, *flaw) {
 	case !isHex(text) && !mixedCase(text):
 		return weak("reads as words, not as random bytes")
 	}
-	normal := normalise(text)
-	defer clear(normal)
-	if !isHex(text) && holdsPhrase(normal) {
-		return weak("holds a placeholder")
+	if !isHex(text) {
+		var scratch [normalSize]byte
+		normal := normalise(scratch[:0], text)
+		defer clear(normal)
+		if holdsPhrase(normal) {
+			return weak("holds a placeholder")
+		}
 	}
 	return key, nil
 }
@@ -115,32 +118,47 @@ func isHex(text []byte) bool {
 
 func mixedCase(text []byte) bool {
 	text, _ = bytes.CutPrefix(text, []byte("base64:"))
-	return bytes.ContainsFunc(text, unicode.IsUpper) && bytes.ContainsFunc(text, unicode.IsLower)
+	upper, lower := false, false
+	for _, c := range text {
+		upper = upper || c >= 'A' && c <= 'Z'
+		lower = lower || c >= 'a' && c <= 'z'
+	}
+	return upper && lower
 }
 
+// distinct counts the values among the bytes.
 func distinct(b []byte) int {
-	var seen [256]bool
-	n := 0
+	var seen [4]uint64
 	for _, c := range b {
-		if !seen[c] {
-			seen[c] = true
-			n++
-		}
+		seen[c>>6] |= 1 << (c & 63)
 	}
-	return n
+	return bits.OnesCount64(seen[0]) + bits.OnesCount64(seen[1]) + bits.OnesCount64(seen[2]) + bits.OnesCount64(seen[3])
 }
 
 // stepped reports whether one difference between neighbours makes up more than
-// half of all differences: 0123..., aaaa..., 2468...
+// half of all differences: 0123..., aaaa..., 2468... A majority is what is left
+// when each other value is crossed out against one of its own (Boyer and
+// Moore, MJRTY); whether it is one, a second look tells.
 func stepped(b []byte) bool {
-	var count [256]uint32
+	var major byte
+	left := 0
 	for i := 1; i < len(b); i++ {
-		d := b[i] - b[i-1]
-		if count[d]++; int(count[d])*2 > len(b)-1 {
-			return true
+		switch d := b[i] - b[i-1]; {
+		case left == 0:
+			major, left = d, 1
+		case d == major:
+			left++
+		default:
+			left--
 		}
 	}
-	return false
+	count := 0
+	for i := 1; i < len(b); i++ {
+		if b[i]-b[i-1] == major {
+			count++
+		}
+	}
+	return count*2 > len(b)-1
 }
 
 func printable(b []byte) bool {

@@ -39,6 +39,9 @@ func cutNewline(b []byte) []byte {
 // checkText returns the first flaw of a value as text, before anything is
 // known about its meaning.
 func checkText(k kind, b []byte) *flaw {
+	if plain(b) {
+		return nil
+	}
 	switch {
 	case len(b) > maxBytes:
 		return &flaw{reason: "is larger than 1 MiB", fix: "check what was put there"}
@@ -61,6 +64,29 @@ func checkText(k kind, b []byte) *flaw {
 	}
 	return nil
 }
+
+// plain reports whether b is of printable ASCII without spaces, brackets and
+// what begins a template, so that none of checkText's rules can refuse it. Most
+// values are, and one look at each byte is all they cost.
+func plain(b []byte) bool {
+	if len(b) > maxBytes {
+		return false
+	}
+	for _, c := range b {
+		if !plainByte[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// plainByte is never changed.
+var plainByte = func() (t [256]bool) {
+	for c := '!'; c <= '~'; c++ {
+		t[c] = bytes.IndexByte([]byte("[${<%"), byte(c)) < 0
+	}
+	return t
+}()
 
 // checkSecret returns the flaws of a value that checkText let pass. Rings have
 // rules of their own, see parseRing.
