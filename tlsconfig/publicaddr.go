@@ -3,6 +3,7 @@ package tlsconfig
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 )
 
 // specialRange is a block that no public service lives in, and the class that
@@ -113,10 +114,8 @@ func (j *addressJudge) refuses(a netip.Addr) string {
 }
 
 func (j *addressJudge) refusesPlain(a netip.Addr) string {
-	for _, m := range j.metadata {
-		if a == m {
-			return "metadata"
-		}
+	if slices.Contains(j.metadata, a) {
+		return "metadata"
 	}
 	for _, p := range j.deny {
 		if p.Contains(a) {

@@ -1,0 +1,91 @@
+package tlsconfig
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/faults"
+)
+
+const (
+	// defaultConnAge: a peer is authenticated when it connects, so that a new
+	// certificate, CA or allow-list does not reach a connection that is open.
+	// Six handshakes an hour cost a client nothing that can be measured.
+	defaultConnAge = 10 * time.Minute
+
+	// minConnAge: below it, every request would pay for a handshake.
+	minConnAge = time.Second
+
+	// maxConnAge: a revocation that takes longer than a day to work is none.
+	maxConnAge = 24 * time.Hour
+)
+
+// connAge checks the two fields and returns the limit; 0 = none.
+func connAge(f *faults.Collector, age time.Duration, endless bool) time.Duration {
+	switch {
+	case endless && age != 0:
+		f.Add("DangerouslyEndlessConns", endless, "contradicts MaxConnAge", "set one of them")
+	case endless:
+		return 0
+	case age < 0:
+		f.Add("MaxConnAge", age, "is negative", "leave it zero for 10m, or set DangerouslyEndlessConns")
+	case age > 0 && age < minConnAge:
+		f.Add("MaxConnAge", age, "is shorter than a second, so that every request would need a connection of its own", "set at least 1s, or leave it zero for 10m")
+	case age == 0:
+		return defaultConnAge
+	}
+	return age
+}
+
+type connEndKey struct{}
+
+// limitConnAge makes srv end its connections at the first request after age:
+// with "Connection: close" in HTTP/1.1 (RFC 9112 section 9.6), which net/http
+// turns into a graceful GOAWAY in HTTP/2 (RFC 9113 section 6.8). Requests that
+// run are not cut off.
+func limitConnAge(srv *http.Server, age time.Duration, sink event.Sink) {
+	next := srv.Handler
+	warn := sync.OnceFunc(func() {
+		_ = sink.Emit(context.Background(), event.SysMonitorDisabled, slog.String(event.KeyField, "MaxConnAge"), // without Audit it never fails
+			slog.String(event.KeyReason, "http.Server.ConnContext was replaced by one that does not call it"))
+	})
+	srv.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		// Up to a tenth less, so that clients which came together do not all
+		// come back together.
+		return context.WithValue(ctx, connEndKey{}, time.Now().Add(age-rand.N(age/10+1)))
+	}
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if end, ok := r.Context().Value(connEndKey{}).(time.Time); !ok {
+			warn()
+		} else if !time.Now().Before(end) {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// connAgeFinding judges the limit; 0 = none.
+func connAgeFinding(age time.Duration, component string) hardening.Finding {
+	f := hardening.Finding{
+		ID: "HDN-TLS-053", Component: component, Title: "Connections end, so that clients are authenticated again", Severity: hardening.Medium,
+		Passed: age > 0 && age <= maxConnAge, Observed: fmt.Sprintf("after %v", age), Expected: fmt.Sprintf("after %v or less", maxConnAge),
+		Remedy: "leave ServerConfig.MaxConnAge zero",
+		Controls: []hardening.Control{
+			{Framework: hardening.ASVS, ID: "v5.0.0-12.1.3", Relation: hardening.Supports},
+			{Framework: hardening.CWE, ID: "613", Relation: hardening.Supports},
+			{Framework: hardening.ISO27002, ID: "8.24", Relation: hardening.Supports},
+		},
+	}
+	if age == 0 {
+		f.Observed = "never"
+	}
+	return f
+}
