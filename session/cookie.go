@@ -175,7 +175,7 @@ func (c Cookie) write(h http.Header, name string, secure bool, value string, max
 			kept = append(kept, l)
 		}
 	}
-	ck := http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, Secure: secure, HttpOnly: true, SameSite: c.SameSite}
+	ck := http.Cookie{Name: name, Value: value, Path: "/", MaxAge: maxAge, Secure: secure, HttpOnly: true, SameSite: c.SameSite} // #nosec G124 -- New decides Secure and SameSite, and refuses weak combinations
 	if secure {
 		ck.Domain = c.DangerouslyDomain
 	}

@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -129,20 +127,6 @@ func (b *browser) do(path string) (*http.Response, string) {
 		b.t.Fatal(err)
 	}
 	return res, string(body)
-}
-
-// cookie returns the session cookie's value, or "".
-func (b *browser) cookie() string {
-	u, err := url.Parse(b.base)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, c := range b.client.Jar.Cookies(u) {
-		if strings.HasSuffix(c.Name, "id") {
-			return c.Value
-		}
-	}
-	return ""
 }
 
 // call runs one request with the cookie value through m, without a network.
