@@ -23,13 +23,14 @@ func (s *Server) Check() []hardening.Finding {
 			out = append(out, f)
 		}
 	}
-	pairs := s.snap.Load().pairs
+	pairs := s.keep.pairs()
 	certs := make([]served, len(pairs))
 	for i, p := range pairs {
 		certs[i] = served{p.source, p.chain}
 	}
 	out = append(out, certFindings(certs, s.env, s.name, time.Now())...)
-	return append(out, keyFileFinding(pairs, s.name))
+	out = append(out, s.keep.findings(s.name, time.Now())...)
+	return append(out, keyFileFinding(pairs, s.name), connAgeFinding(s.connAge, s.name))
 }
 
 // Ids of controls: ISO/IEC 27002:2022 numbers are those of NEN 7510:2024.

@@ -226,7 +226,9 @@ func FuzzFiles(f *testing.F) {
 				t.Error("a server beside an error")
 			}
 			noKeyBytes(t, strings.ReplaceAll(strings.ReplaceAll(err.Error(), certFile, ""), keyFile, ""), cert, secret)
+			return
 		}
+		s.Close()
 	})
 }
 

@@ -3,6 +3,8 @@ package tlsconfig
 import (
 	"net/http"
 	"time"
+
+	"github.com/inovy/hardening/internal/event"
 )
 
 // The limits of a hardened http.Server. Its zero value has no time limit at
@@ -47,12 +49,17 @@ const (
 // ServeTLS on a listener and Serve on one made with tls.NewListener work too.
 // A nil h answers 404: http.DefaultServeMux, which http.Server would take, may
 // hold the profiler. Errors of the server go to s's Logger as attributes of
-// fixed words; see [Harden].
+// fixed words; see [Harden]. Connections end after ServerConfig.MaxConnAge: the
+// server's Handler and ConnContext see to that, so a ConnContext of your own
+// must call this one.
 func (s *Server) HTTPServer(h http.Handler) *http.Server {
 	if h == nil {
 		h = http.NotFoundHandler()
 	}
 	srv := &http.Server{Handler: h, TLSConfig: s.TLS(), ErrorLog: newErrorLog(s.logger, s.name)}
+	if s.connAge > 0 {
+		limitConnAge(srv, s.connAge, event.Sink{Logger: s.logger, Room: room, Name: s.name})
+	}
 	Harden(srv)
 	return srv
 }

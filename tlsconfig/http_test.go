@@ -280,6 +280,7 @@ func TestFailedHandshakesAreCounted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer server.Close()
 		l := server.HTTPServer(nil).ErrorLog
 		for range 1000 {
 			l.Print("http: TLS handshake error from 192.0.2.1:99: EOF")

@@ -33,9 +33,14 @@ type authority struct {
 
 func newAuthority(t testing.TB) *authority {
 	t.Helper()
+	return newAuthorityNamed(t, "Test CA")
+}
+
+func newAuthorityNamed(t testing.TB, name string) *authority {
+	t.Helper()
 	key := ecKey(t, elliptic.P256())
 	tmpl := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "Test CA"}, NotBefore: time.Now().Add(-2 * 365 * 24 * time.Hour), NotAfter: time.Now().Add(5 * 365 * 24 * time.Hour),
+		Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-2 * 365 * 24 * time.Hour), NotAfter: time.Now().Add(5 * 365 * 24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	return &authority{t, sign(t, tmpl, tmpl, key.Public(), key), key}
@@ -144,7 +149,7 @@ var silent = slog.New(slog.DiscardHandler)
 
 func newServer(t testing.TB, profile tlsconfig.Profile, certs ...tlsconfig.CertSource) *tlsconfig.Server {
 	t.Helper()
-	s, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Profile: profile, Certs: certs, Logger: silent})
+	s, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Profile: profile, Certs: certs, Logger: silent, PollInterval: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,31 +5,41 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
-// policy returns everything about a pair that clients would refuse or that the
-// profile rules out. It decides what is served, at New and before each swap.
-func policy(p *pair, profile Profile, now time.Time) []flaw {
+// policy returns everything about a pair that peers would refuse or that the
+// profile rules out. It decides what is used, at New and before each swap.
+func policy(p *pair, role Role, profile Profile, now time.Time) []flaw {
 	var flaws []flaw
-	add := func(reason, fix string) { flaws = append(flaws, flaw{p.source, reason, fix}) }
+	addKind := func(kind flawKind, reason, fix string) {
+		flaws = append(flaws, flaw{p.source, reason, fix, kind})
+	}
+	add := func(reason, fix string) { addKind(flawed, reason, fix) }
 	leaf := p.leaf()
 
 	switch {
 	case now.After(leaf.NotAfter):
-		add("expired on "+day(leaf.NotAfter), "install a renewed certificate")
+		addKind(expired, "expired on "+day(leaf.NotAfter), "install a renewed certificate")
 	case now.Before(leaf.NotBefore):
-		add("is not valid before "+leaf.NotBefore.UTC().Format(time.RFC3339), "check the clock of this machine, or install a certificate that is valid now")
+		addKind(tooEarly, "is not valid before "+leaf.NotBefore.UTC().Format(time.RFC3339), "check the clock of this machine, or install a certificate that is valid now")
 	}
-	if !allowsServerAuth(leaf) {
+	if role == RoleServer && !allows(leaf, x509.ExtKeyUsageServerAuth) {
 		add("may not be used by servers: its extended key usage lacks serverAuth", "request a certificate for server authentication")
+	}
+	if role == RoleClient && !allows(leaf, x509.ExtKeyUsageClientAuth) {
+		// Public CAs stopped issuing these in 2026: the root programmes want
+		// separate hierarchies.
+		add("may not be used by clients: its extended key usage lacks clientAuth", "request a certificate for client authentication from a private CA; public CAs no longer issue them")
 	}
 	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		// RFC 8446 section 4.4.2.2; the ECDHE suites of TLS 1.2 sign too.
 		add("may not sign handshakes: its key usage lacks digitalSignature", "request a certificate with key usage digitalSignature")
 	}
-	if len(leaf.DNSNames) == 0 && len(leaf.IPAddresses) == 0 {
+	if role == RoleServer && len(leaf.DNSNames) == 0 && len(leaf.IPAddresses) == 0 {
 		// RFC 9525 section 2: the common name does not count.
 		add("names no host: it has neither a DNS name nor an IP address among its subject alternative names", "request a certificate with the host names as subject alternative names")
 	}
@@ -76,13 +86,65 @@ func signedBy(child, issuer *x509.Certificate) bool {
 	return err == nil
 }
 
-// allowsServerAuth: no extended key usage at all means any (RFC 5280 section
-// 4.2.1.12).
-func allowsServerAuth(c *x509.Certificate) bool {
+// allows: no extended key usage at all means any (RFC 5280 section 4.2.1.12).
+func allows(c *x509.Certificate, usage x509.ExtKeyUsage) bool {
 	if len(c.ExtKeyUsage) == 0 && len(c.UnknownExtKeyUsage) == 0 {
 		return true
 	}
-	return slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+	return slices.Contains(c.ExtKeyUsage, usage) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+}
+
+// succession returns why p may not replace old by itself: it would take names
+// away or end earlier, as a wrong or an old file does. Whoever means it forces
+// it.
+func succession(p, old *pair) []flaw {
+	var flaws []flaw
+	add := func(reason, fix string) { flaws = append(flaws, flaw{file: p.source, reason: reason, fix: fix}) }
+	if lost := uncovered(old.leaf(), p.leaf()); len(lost) > 0 {
+		if n := len(lost); n > 3 {
+			lost = append(lost[:3:3], fmt.Sprintf("%d more", n-3))
+		}
+		add("lacks names of the certificate in use: "+strings.Join(lost, ", "), "have it issued for all names, or call ForceReload if the names are gone")
+	}
+	if p.leaf().NotAfter.Before(old.leaf().NotAfter) {
+		add(fmt.Sprintf("ends on %s, before the certificate in use (%s)", p.leaf().NotAfter.UTC().Format(time.RFC3339), old.leaf().NotAfter.UTC().Format(time.RFC3339)),
+			"install the newest certificate, or call ForceReload if the older one is meant")
+	}
+	return flaws
+}
+
+// uncovered are the names of c that none of by covers. A wildcard covers the
+// names below it, and only a wildcard covers a wildcard.
+func uncovered(c *x509.Certificate, by ...*x509.Certificate) (names []string) {
+	covered := func(name string) bool {
+		return slices.ContainsFunc(by, func(b *x509.Certificate) bool {
+			has := func(n string) bool { return strings.EqualFold(n, name) }
+			return slices.ContainsFunc(b.DNSNames, has) || !strings.HasPrefix(name, "*.") && b.VerifyHostname(name) == nil
+		})
+	}
+	for _, name := range c.DNSNames {
+		if !covered(name) {
+			names = append(names, name)
+		}
+	}
+	for _, ip := range c.IPAddresses {
+		if !covered(ip.String()) {
+			names = append(names, ip.String())
+		}
+	}
+	for _, u := range c.URIs { // a client's identity
+		if !slices.ContainsFunc(by, func(b *x509.Certificate) bool {
+			return slices.ContainsFunc(b.URIs, func(v *url.URL) bool { return v.String() == u.String() })
+		}) {
+			names = append(names, u.String())
+		}
+	}
+	for _, e := range c.EmailAddresses {
+		if !slices.ContainsFunc(by, func(b *x509.Certificate) bool { return slices.Contains(b.EmailAddresses, e) }) {
+			names = append(names, e)
+		}
+	}
+	return names
 }
 
 // isSelfSigned compares names and keys, not the signature: the question is

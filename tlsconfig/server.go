@@ -3,7 +3,6 @@ package tlsconfig
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
 	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/filepoll"
 )
 
 const room = "tlsconfig"
@@ -39,6 +39,23 @@ type ServerConfig struct {
 	// Default: Production.
 	Environment hardening.Environment
 
+	// MaxConnAge is how long [Server.HTTPServer] uses a connection. The first
+	// request after it is answered and the connection then closed, gracefully
+	// in HTTP/2 too, so that clients soon meet renewed certificates and changed
+	// client CAs and allow-lists. Each connection ends up to a tenth earlier,
+	// by chance. A response without end (an event stream, a WebSocket) is not
+	// cut off. At least 1 s. Default: 10 minutes.
+	MaxConnAge time.Duration
+
+	// DangerouslyEndlessConns lifts MaxConnAge: a client that was delisted
+	// keeps the connection that it has.
+	DangerouslyEndlessConns bool
+
+	// PollInterval is the time between two looks at the files; a change is
+	// taken over once two looks in a row have seen it alike. Default: 10 s. At
+	// least 1 s.
+	PollInterval time.Duration
+
 	// Audit gets a record for every certificate before it is served; its error
 	// refuses the certificate. nil = the records go to Logger.
 	Audit slog.Handler
@@ -49,14 +66,15 @@ type ServerConfig struct {
 }
 
 // Server holds the TLS configuration of a server and its certificates. It is
-// safe for concurrent use.
+// safe for concurrent use. Close it to stop following the files.
 type Server struct {
 	name    string
 	profile Profile
 	env     hardening.Environment
+	connAge time.Duration // 0 = no limit
 	logger  *slog.Logger
-	sink    event.Sink
 	base    *tls.Config // never handed out: TLS clones it
+	keep    *keeper
 	snap    atomic.Pointer[snapshot]
 }
 
@@ -80,42 +98,60 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Name == "" {
 		cfg.Name = room
 	}
-	now := time.Now()
-	pairs := make([]*pair, 0, len(cfg.Certs))
-	for i, src := range cfg.Certs {
-		field := fmt.Sprintf("Certs[%d]", i)
-		if src == nil {
-			f.Missing(field, "is nil", `use tlsconfig.Files("tls.crt", "tls.key")`)
-			continue
-		}
-		p, flaws := src.load()
-		if p != nil {
-			flaws = append(flaws, policy(p, cfg.Profile, now)...)
-			pairs = append(pairs, p)
-		}
-		for _, fl := range flaws {
-			f.Add(field, pathTail(fl.file), fl.reason, fl.fix)
-		}
+	s := &Server{name: cfg.Name, profile: cfg.Profile, env: cfg.Environment, logger: cfg.Logger, base: cfg.Profile.serverConfig()}
+	s.connAge = connAge(f, cfg.MaxConnAge, cfg.DangerouslyEndlessConns)
+	s.keep = &keeper{
+		sink: event.Sink{Audit: cfg.Audit, Logger: cfg.Logger, Room: room, Name: cfg.Name},
+		role: RoleServer, profile: cfg.Profile, interval: pollInterval(f, cfg.PollInterval), publish: s.publish,
 	}
+	now := time.Now()
+	read := s.keep.load(f, cfg.Certs, "", nil, now)
+	defer wipe(read)
+	onlyStandbys(f, cfg.Certs)
 	if err := f.Err(); err != nil {
 		return nil, err
-	}
-
-	s := &Server{
-		name: cfg.Name, profile: cfg.Profile, env: cfg.Environment, logger: cfg.Logger,
-		sink: event.Sink{Audit: cfg.Audit, Logger: cfg.Logger, Room: room, Name: cfg.Name},
-		base: cfg.Profile.serverConfig(),
 	}
 	s.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return s.snap.Load().pick(hello)
 	}
-	for _, p := range pairs {
-		if err := s.announce(context.Background(), p, now); err != nil {
-			return nil, fmt.Errorf("tlsconfig: the audit handler refused the record of %s: %w", p.source, err)
+	if err := s.keep.announceAll(context.Background(), now); err != nil {
+		return nil, err
+	}
+	s.keep.mu.Lock()
+	s.publish()
+	s.keep.mu.Unlock()
+	s.keep.start(read)
+	return s, nil
+}
+
+// publish hands the state to handshakes. The keeper's lock is held.
+func (s *Server) publish() { s.snap.Store(s.keep.snapshot(time.Now())) }
+
+func wipe(read []filepoll.Snapshot) {
+	for _, r := range read {
+		r.Wipe()
+	}
+}
+
+func pollInterval(f *faults.Collector, d time.Duration) time.Duration {
+	switch {
+	case d == 0:
+		return defaultPoll
+	case d < minPoll:
+		f.Add("PollInterval", d, "is shorter than a second", "set 1s or more, or leave it zero for 10s")
+	}
+	return d
+}
+
+func onlyStandbys(f *faults.Collector, certs []CertSource) {
+	for _, c := range certs {
+		if _, ok := c.(standby); !ok {
+			return
 		}
 	}
-	s.snap.Store(newSnapshot(pairs))
-	return s, nil
+	if len(certs) > 0 {
+		f.Missing("Certs", "holds standby certificates only", "give the one to use without Standby")
+	}
 }
 
 // pathTail keeps the end of a long path, which tells files apart: a fault
@@ -128,23 +164,16 @@ func pathTail(path string) string {
 	return "..." + strings.ToValidUTF8(path[len(path)-most:], "")
 }
 
-// announce records that a certificate is about to be served, and that it must
-// be renewed if so.
-func (s *Server) announce(ctx context.Context, p *pair, now time.Time) error {
-	attrs := []slog.Attr{
-		slog.String(event.KeyObjectType, "certificate"),
-		slog.String(event.KeyObject, p.fingerprint),
-		slog.String("source", p.source),
-		slog.Time("not_after", p.leaf().NotAfter.UTC()),
-	}
-	err := s.sink.Emit(ctx, event.CertificateReloaded, append(slices.Clip(attrs), slog.String(event.KeyOutcome, event.OutcomeSuccess))...)
-	if err != nil {
-		return err
-	}
-	if e := expiryOf(p.leaf().NotBefore, p.leaf().NotAfter, now); e != ExpiryFresh {
-		return s.sink.Emit(ctx, event.CertificateExpiring, append(slices.Clip(attrs), slog.String(event.KeyReason, e.String()))...)
-	}
-	return nil
+// Reload looks at all files at once, without waiting for the next look or for
+// changes to settle, and returns what is wrong with them as
+// [hardening.ConfigError]s. What is in order is taken over; for the rest, the
+// last good state stays in use. It returns [ErrClosed] after Close.
+func (s *Server) Reload(ctx context.Context) error { return s.keep.reload(ctx) }
+
+// ForceReload is Reload that also takes over a certificate which covers fewer
+// names than the one in use, or ends earlier. Every other check stands.
+func (s *Server) ForceReload(ctx context.Context) error {
+	return s.keep.reload(context.WithValue(ctx, forceKey{}, true))
 }
 
 // TLS returns a new configuration for tls.NewListener, http.Server or any
@@ -158,6 +187,10 @@ func (s *Server) TLS() *tls.Config {
 	return cfg
 }
 
-// Close releases what s holds. Connections and configurations that it handed
-// out keep working with the certificates they have. Close never fails twice.
-func (s *Server) Close() error { return nil }
+// Close stops following the files and waits until that has ended. Connections
+// and configurations that s handed out keep working with the certificates of
+// that moment. Close never fails.
+func (s *Server) Close() error {
+	s.keep.close()
+	return nil
+}

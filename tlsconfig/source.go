@@ -13,35 +13,68 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/inovy/hardening/internal/filepoll"
 )
 
 // CertSource is where a certificate chain and its private key come from. Make
-// one with [Files]; the interface is closed.
+// one with [Files] or [Standby]; the interface is closed.
 type CertSource interface {
 	// String names the source without secrets: for files, the certificate's path.
 	String() string
 
-	load() (*pair, []flaw)
+	paths() []string
+	parse(filepoll.Snapshot) (*pair, []flaw)
 }
 
 // Files reads a PEM chain, leaf first, and its PEM private key (PKCS #8, PKCS #1
-// or SEC 1, not encrypted). One file may hold both. The files are read by
-// [NewServer].
+// or SEC 1, not encrypted). One file may hold both. [NewServer] and [NewClient]
+// read the files and follow them from then on: a change that has stood still
+// for a [ServerConfig].PollInterval is checked and taken over, whether it came
+// by renaming, by rewriting or by a swap of Kubernetes' ..data link.
 func Files(certFile, keyFile string) CertSource { return files{certFile, keyFile} }
 
 type files struct{ cert, key string }
 
 func (f files) String() string { return f.cert }
 
+func (f files) paths() []string { return []string{f.cert, f.key} }
+
+// Standby marks a certificate as a reserve: it is loaded, checked, followed and
+// warned about like any other, but used only for names that no other
+// certificate covers any more, because those have expired or their issuer has
+// revoked them. BIO2 8.24.05 asks for reserve certificates of another supplier.
+func Standby(src CertSource) CertSource { return standby{src} }
+
+type standby struct{ CertSource }
+
+func (s standby) String() string {
+	if s.CertSource == nil {
+		return ""
+	}
+	return s.CertSource.String()
+}
+
 // flaw is what is wrong with one file. Its texts are ours alone: errors of
 // parsers can quote what they parse, which may be a key.
-type flaw struct{ file, reason, fix string }
+type flaw struct {
+	file, reason, fix string
+	kind              flawKind
+}
+
+// flawKind tells apart the flaws that do not always refuse a certificate.
+type flawKind uint8
+
+const (
+	flawed     flawKind = iota
+	tooEarly            // may be in order later, so it is looked at again
+	expired             // tolerated at the start if a standby takes over
+	unapproved          // the audit handler refused the record
+)
 
 // pair is a chain and the key of its leaf, as loaded. It is immutable.
 type pair struct {
@@ -54,18 +87,31 @@ type pair struct {
 
 func (p *pair) leaf() *x509.Certificate { return p.chain[0] }
 
-// load reads both files and returns all that is wrong with either. The pair is
-// nil unless both parse and belong together.
+// same reports whether q would serve the same bytes under the same key. The
+// chain counts: an intermediate can be replaced without the leaf.
+func (p *pair) same(q *pair) bool {
+	return slices.EqualFunc(p.cert.Certificate, q.cert.Certificate, bytes.Equal) && p.keyMode == q.keyMode
+}
+
+// load reads both files once.
 func (f files) load() (*pair, []flaw) {
+	s := filepoll.Read(f.paths(), maxFileBytes)
+	defer s.Wipe()
+	return f.parse(s)
+}
+
+// parse returns all that is wrong with either file. The pair is nil unless both
+// parse and belong together.
+func (f files) parse(s filepoll.Snapshot) (*pair, []flaw) {
 	var flaws []flaw
-	add := func(file, reason, fix string) { flaws = append(flaws, flaw{file, reason, fix}) }
+	add := func(file, reason, fix string) { flaws = append(flaws, flaw{file: file, reason: reason, fix: fix}) }
 
 	p := &pair{source: f.cert}
 	if f.cert == "" {
 		add("", "has no certificate file", `name both: Files("tls.crt", "tls.key")`)
-	} else if data, _, reason := readSmall(f.cert); reason != "" {
+	} else if reason := fileReason(s.Files[0]); reason != "" {
 		add(f.cert, reason, "give the path of a readable PEM file")
-	} else if chain, reason, fix := parseChain(data); reason != "" {
+	} else if chain, reason, fix := parseChain(s.Files[0].Data); reason != "" {
 		add(f.cert, reason, fix)
 	} else {
 		p.chain = chain
@@ -74,12 +120,12 @@ func (f files) load() (*pair, []flaw) {
 	var key crypto.Signer
 	if f.key == "" {
 		add("", "has no key file", `name both: Files("tls.crt", "tls.key")`)
-	} else if data, mode, reason := readSmall(f.key); reason != "" {
+	} else if reason := fileReason(s.Files[1]); reason != "" {
 		add(f.key, reason, "give the path of a PEM file that this process may read")
-	} else if k, reason, fix := parseKey(data); reason != "" {
+	} else if k, reason, fix := parseKey(s.Files[1].Data); reason != "" {
 		add(f.key, reason, fix)
 	} else {
-		key, p.keyMode = k, mode
+		key, p.keyMode = k, permissions(s.Files[1].Info)
 	}
 
 	if p.chain == nil || key == nil {
@@ -103,33 +149,17 @@ func (f files) load() (*pair, []flaw) {
 	return p, flaws
 }
 
-// readSmall reads a regular file. A PEM chain is a few KiB; the limit keeps a
-// wrong path from filling the memory, the check for a regular file keeps a
-// FIFO from blocking the start.
+// maxFileBytes: a PEM chain is a few KiB, a bundle of all public CAs 250 KiB.
+// The limit keeps a wrong path from filling the memory.
+const maxFileBytes = 1 << 20
+
+// readSmall reads one file.
 func readSmall(name string) (data []byte, mode fs.FileMode, reason string) {
-	const most = 1 << 20
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, 0, fileReason(err)
+	f := filepoll.Read([]string{name}, maxFileBytes).Files[0]
+	if reason = fileReason(f); reason != "" {
+		return nil, 0, reason
 	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, "is not a regular file"
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, 0, fileReason(err)
-	}
-	defer f.Close()
-	data, err = io.ReadAll(io.LimitReader(f, most+1))
-	switch {
-	case err != nil:
-		return nil, 0, fileReason(err)
-	case len(data) > most:
-		return nil, 0, "is larger than 1 MiB"
-	case len(bytes.TrimSpace(data)) == 0:
-		return nil, 0, "is empty"
-	}
-	return data, permissions(info), ""
+	return f.Data, permissions(f.Info), ""
 }
 
 // permissions are those that say who may read or write. Windows makes the bits
@@ -141,15 +171,23 @@ func permissions(info fs.FileInfo) fs.FileMode {
 	return info.Mode().Perm()
 }
 
-func fileReason(err error) string {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+// fileReason says why a file cannot be used, or nothing.
+func fileReason(f filepoll.File) string {
+	switch err := f.Err; {
+	case err == nil && len(bytes.TrimSpace(f.Data)) == 0:
+		return "is empty"
+	case err == nil:
+		return ""
+	case errors.Is(err, filepoll.ErrMissing):
 		return "does not exist"
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, filepoll.ErrPermission):
 		return "may not be read by this process"
-	}
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return "cannot be read: " + pe.Err.Error()
+	case errors.Is(err, filepoll.ErrNotRegular):
+		return "is not a regular file"
+	case errors.Is(err, filepoll.ErrTooLarge):
+		return "is larger than 1 MiB"
+	case errors.Is(err, filepoll.ErrUnsettled):
+		return "kept changing while it was read"
 	}
 	return "cannot be read"
 }
