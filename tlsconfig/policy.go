@@ -49,7 +49,7 @@ func policy(p *pair, role Role, profile Profile, now time.Time) []flaw {
 			who = fmt.Sprintf("holds a chain whose certificate %d has", i+1)
 		}
 		if name, l := keyLevel(c.PublicKey); l > profile.worstKey() {
-			add(fmt.Sprintf("%s a key of %s, which NCSC-NL 2025-05 calls %s", who, name, l), "use ECDSA P-256, or RSA of 3072 bits or more")
+			addKind(tooWeak, fmt.Sprintf("%s a key of %s, which NCSC-NL 2025-05 calls %s", who, name, l), "use ECDSA P-256, or RSA of 3072 bits or more")
 		} else if name == "ECDSA P-224" {
 			add(who+" a key of ECDSA P-224, which TLS clients do not support", "use ECDSA P-256")
 		} else if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > 8192 {
@@ -60,7 +60,7 @@ func policy(p *pair, role Role, profile Profile, now time.Time) []flaw {
 		selfSigned := isSelfSigned(c)
 		if l := signatureLevel(c.SignatureAlgorithm); l > profile.worstKey() && !(i > 0 && selfSigned) {
 			// Nobody verifies the signature of a root on itself.
-			add(fmt.Sprintf("%s a signature by %v, which NCSC-NL 2025-05 calls %s", who, c.SignatureAlgorithm, l), "have it issued again with SHA-256")
+			addKind(tooWeak, fmt.Sprintf("%s a signature by %v, which NCSC-NL 2025-05 calls %s", who, c.SignatureAlgorithm, l), "have it issued again with SHA-256")
 		}
 		if i == 0 {
 			continue

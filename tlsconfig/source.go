@@ -74,6 +74,7 @@ const (
 	tooEarly            // may be in order later, so it is looked at again
 	expired             // tolerated at the start if a standby takes over
 	unapproved          // the audit handler refused the record
+	tooWeak             // by the guidelines, not by what peers accept
 )
 
 // pair is a chain and the key of its leaf, as loaded. It is immutable.

@@ -1,0 +1,192 @@
+package tlsconfig_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/tlsconfig"
+)
+
+// Within half an hour a client asks every 30 seconds. It must be told to
+// connect again in time, and lose no request over it.
+func TestTrap_LongLivedConnectionsOutliveChanges(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		endless  bool
+		protocol string
+	}{
+		{"HTTP/1.1 with the limit", false, "http/1.1"},
+		{"HTTP/2 with the limit", false, "h2"},
+		{"HTTP/1.1 without", true, "http/1.1"},
+		{"HTTP/2 without", true, "h2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ca := newAuthority(t)
+				server, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: []tlsconfig.CertSource{ca.good("localhost")}, DangerouslyEndlessConns: tt.endless, Logger: silent})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer server.Close()
+				srv := server.HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
+				l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+				go srv.ServeTLS(l, "", "")
+				defer srv.Close()
+
+				var opened []time.Time
+				tr := &http.Transport{
+					Protocols:       new(http.Protocols),
+					TLSClientConfig: &tls.Config{RootCAs: ca.pool(), ServerName: "localhost", NextProtos: []string{tt.protocol}},
+					DialContext: func(context.Context, string, string) (net.Conn, error) {
+						near, far := net.Pipe()
+						l.conns <- far
+						opened = append(opened, time.Now())
+						return near, nil
+					},
+				}
+				tr.Protocols.SetHTTP1(tt.protocol == "http/1.1")
+				tr.Protocols.SetHTTP2(tt.protocol == "h2")
+				defer tr.CloseIdleConnections()
+				client := &http.Client{Transport: tr}
+				for range 60 {
+					res, err := client.Post("https://localhost/", "text/plain", strings.NewReader("not idempotent"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, _ := io.ReadAll(res.Body)
+					res.Body.Close()
+					if want := map[string]string{"h2": "HTTP/2.0", "http/1.1": "HTTP/1.1"}[tt.protocol]; string(body) != want {
+						t.Fatalf("spoke %s", body)
+					}
+					time.Sleep(30 * time.Second) // the bubble's clock
+				}
+				if tt.endless {
+					if len(opened) != 1 {
+						t.Errorf("%d connections without a limit, want 1", len(opened))
+					}
+					return
+				}
+				if len(opened) < 3 || len(opened) > 4 {
+					t.Errorf("%d connections, want 3 or 4", len(opened))
+				}
+				for i := range opened[1:] {
+					if age := opened[i+1].Sub(opened[i]); age < 9*time.Minute || age > 10*time.Minute+30*time.Second {
+						t.Errorf("connection %d was used for %v", i, age)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestARunningResponseIsNotCutOffByTheAgeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := newAuthority(t)
+		server, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: []tlsconfig.CertSource{ca.good("localhost")}, MaxConnAge: time.Minute, Logger: silent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		srv := server.HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			c := http.NewResponseController(w)
+			c.SetWriteDeadline(time.Time{})
+			for range 10 {
+				io.WriteString(w, "x")
+				c.Flush()
+				time.Sleep(time.Minute)
+			}
+		}))
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		go srv.ServeTLS(l, "", "")
+		defer srv.Close()
+		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool(), ServerName: "localhost"}, DialContext: func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			l.conns <- far
+			return near, nil
+		}}
+		defer tr.CloseIdleConnections()
+		res, err := (&http.Client{Transport: tr}).Get("https://localhost/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(res.Body); err != nil || len(body) != 10 {
+			t.Errorf("read %d bytes, %v", len(body), err)
+		}
+	})
+}
+
+func TestALostConnContextIsReportedOnce(t *testing.T) {
+	ca := newAuthority(t)
+	var buf syncBuffer
+	server, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: []tlsconfig.CertSource{ca.good("localhost")}, Logger: slog.New(slog.NewTextHandler(&buf, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	srv := server.HTTPServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	srv.ConnContext = nil
+	addr := serve(t, srv, serveTLS)
+	c := client(t, ca)
+	for range 3 {
+		res, err := c.Get("https://" + addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	if n := bytes.Count([]byte(buf.String()), []byte("MaxConnAge")); n != 1 {
+		t.Errorf("%d warnings, want 1: %s", n, buf.String())
+	}
+}
+
+func TestConnAgeFaultsAndFinding(t *testing.T) {
+	ca := newAuthority(t)
+	certs := []tlsconfig.CertSource{ca.good("localhost")}
+	for field, cfg := range map[string]tlsconfig.ServerConfig{
+		"MaxConnAge":              {MaxConnAge: -time.Second},
+		"DangerouslyEndlessConns": {MaxConnAge: time.Hour, DangerouslyEndlessConns: true},
+	} {
+		cfg.Certs = certs
+		_, err := tlsconfig.NewServer(cfg)
+		var fields []string
+		for f := range hardening.Faults(err) {
+			fields = append(fields, f.Field)
+		}
+		if !slices.Equal(fields, []string{field}) {
+			t.Errorf("faults %v, want %s", fields, field)
+		}
+	}
+	if _, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: certs, MaxConnAge: time.Millisecond}); err == nil {
+		t.Error("a millisecond is accepted")
+	}
+	for _, tt := range []struct {
+		cfg  tlsconfig.ServerConfig
+		want []string
+	}{
+		{tlsconfig.ServerConfig{}, nil},
+		{tlsconfig.ServerConfig{MaxConnAge: 24 * time.Hour}, nil},
+		{tlsconfig.ServerConfig{MaxConnAge: 25 * time.Hour}, []string{"HDN-TLS-053"}},
+		{tlsconfig.ServerConfig{DangerouslyEndlessConns: true}, []string{"HDN-TLS-053"}},
+	} {
+		tt.cfg.Certs, tt.cfg.Logger = certs, silent
+		s, err := tlsconfig.NewServer(tt.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := failed(s.Check()); !slices.Equal(got, tt.want) {
+			t.Errorf("failed %v, want %v", got, tt.want)
+		}
+		s.Close()
+	}
+}
