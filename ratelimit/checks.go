@@ -31,7 +31,7 @@ func (l *Limiter) Check() []hardening.Finding {
 	memory, isMemory := l.store.(*MemoryStore)
 	var bytes int64
 	if isMemory {
-		bytes = memory.maxBytes * shardCount
+		bytes = memory.maxBytes
 	}
 	strict := 0
 	for _, r := range l.routes {

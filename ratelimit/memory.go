@@ -16,6 +16,7 @@ type MemoryConfig struct {
 	_ [0]func()
 
 	// MaxBytes bounds the memory for counters. Default: 256 MiB, from 1 MiB.
+	// A key takes 120 to 320 bytes, and up to 1300 where N is near 128.
 	//
 	// A key is only ever dropped when nothing is counted for it any more, so
 	// filling the memory releases no one. Keys that no longer fit share
@@ -28,27 +29,46 @@ type MemoryConfig struct {
 type MemoryStore struct {
 	base     time.Time
 	lo, hi   maphash.Seed
-	maxBytes int64
-	shards   [shardCount]shard
+	maxBytes int64 // as configured
+
+	// Of each shard:
+	ownBytes  int64  // for keys with a window of their own
+	spills    int    // overflow windows at most
+	nameSlots uint64 // overflow windows that one rule spreads names over
+
+	shards [shardCount]shard
 }
 
 const (
-	shardCount    = 256
-	overflowSlots = 64  // shared counters a shard has for networks when it is full
-	sweepSteps    = 4   // keys looked at for each new one
-	perKeyBytes   = 120 // what a key costs beside its window: map slot, order, slack
+	shardCount = 256
+	sweepSteps = 4 // keys looked at for each new one
+
+	// perKeyBytes is what a key costs beside its window: a map slot at the
+	// lowest load (94), a place in the sweep's order (32), and slack.
+	perKeyBytes = 140
+
+	// keyBytes is reserved for every key, so that it can count to any N within
+	// the bound: by buckets at worst.
+	keyBytes = perKeyBytes + bucketWords*wordBytes
+
+	wordBytes = 9 // 8 and what size classes waste
 )
 
 type key struct{ lo, hi uint64 }
 
 type shard struct {
-	mu       sync.Mutex // guards the fields below
-	windows  map[key]window
-	overflow map[key]window
-	order    []ordered // every key of windows, for the sweep
-	hand     int
-	bytes    int64
-	_        [64]byte // neighbours do not share a cache line
+	mu      sync.Mutex // guards the fields below
+	windows map[key]window
+	spilled map[key]spill // overflow, where keys of one network share a window
+	order   []ordered     // every key of windows, for the sweep
+	hand    int
+	bytes   int64    // of windows
+	_       [64]byte // neighbours do not share a cache line
+}
+
+type spill struct {
+	w   window
+	per int64
 }
 
 type ordered struct {
@@ -70,7 +90,11 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	s := &MemoryStore{base: time.Now(), lo: maphash.MakeSeed(), hi: maphash.MakeSeed(), maxBytes: cfg.MaxBytes / shardCount}
+	s := &MemoryStore{base: time.Now(), lo: maphash.MakeSeed(), hi: maphash.MakeSeed(), maxBytes: cfg.MaxBytes}
+	budget := cfg.MaxBytes / shardCount
+	s.spills = int(max(budget/8/keyBytes, 4))
+	s.nameSlots = uint64(min(max(s.spills/8, 1), 64))
+	s.ownBytes = budget - int64(s.spills)*keyBytes
 	for i := range s.shards {
 		s.shards[i].windows = map[key]window{}
 	}
@@ -78,7 +102,7 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 }
 
 // now is monotonic, so a clock that is set back releases nobody.
-func (s *MemoryStore) now() int64 { return int64(time.Since(s.base)) }
+func (s *MemoryStore) now() int64 { return max(int64(time.Since(s.base)), 0) }
 
 // hash is keyed by two seeds of this process: nobody outside can choose
 // addresses or names that meet in one key.
@@ -121,32 +145,41 @@ func (s *MemoryStore) keyOf(c *Charge) key {
 	return s.hash(c.Rule, int64(c.Per), c.Subject.Addr, c.Subject.Name)
 }
 
-// overflowKey names the shared counter of a subject's network within its shard.
+// overflowKey names the window that a subject shares with others of its network
+// within its shard: /16 or /32. Names have no network; a hash splits them.
 func (s *MemoryStore) overflowKey(c *Charge) key {
-	a := c.Subject.Addr
-	if a.IsValid() {
+	if a := c.Subject.Addr; a.IsValid() {
 		bits := 16
 		if a.Is6() {
 			bits = 32
 		}
-		if p, err := a.Prefix(bits); err == nil {
-			a = p.Addr()
-		}
+		p, _ := a.Prefix(bits) // of a valid address it cannot fail
+		return s.hash(c.Rule, int64(c.Per), p.Addr(), "")
 	}
 	k := s.hash(c.Rule, int64(c.Per), netip.Addr{}, "")
-	network := s.hash("", 0, a, "")
-	if !a.IsValid() {
-		network = s.hash("", 0, a, c.Subject.Name)
-	}
-	k.hi ^= network.lo % overflowSlots
+	k.hi ^= maphash.String(s.lo, c.Subject.Name) % s.nameSlots
 	return k
 }
 
 // maxCharges bounds one decision, so that its working set stays on the stack.
 const maxCharges = 16
 
-// ErrTooManyCharges is returned for a call with more than 16 charges.
-var ErrTooManyCharges = errors.New("ratelimit: more than 16 limits in one decision")
+// ErrCharges is returned for a call with more than 16 charges, fewer states
+// than charges, or a charge whose N, Per or Cost is out of range.
+var ErrCharges = errors.New("ratelimit: charges that cannot be counted")
+
+func countable(charges []Charge, states int) bool {
+	if len(charges) > maxCharges || states < len(charges) {
+		return false
+	}
+	for i := range charges {
+		c := &charges[i]
+		if c.N < 1 || c.N > maxN || c.Per < minPer || c.Per > maxPer || c.Cost < 1 {
+			return false
+		}
+	}
+	return true
+}
 
 // decision is the working set of one call.
 type decision struct {
@@ -154,6 +187,7 @@ type decision struct {
 	shards [maxCharges]uint8
 	locked [maxCharges]uint8 // distinct shards, ascending, so that calls never deadlock
 	nLock  int
+	places [maxCharges]place
 }
 
 func (s *MemoryStore) lock(d *decision, charges []Charge) {
@@ -188,36 +222,42 @@ type place struct {
 	w      window // nil if nothing is counted yet
 	k      key
 	used   int64
-	shared bool // in the network's overflow counter
-	fresh  bool // counted by this decision for the first time
+	shared bool // in the network's overflow window
+	fresh  bool // a key that this decision brings
+	none   bool // no place is left, not even in the overflow
 }
 
-// find returns the place of a charge. A key that has no counter of its own is
-// counted in its network's overflow while that holds anything, since the key's
-// own hits may be among what is counted there.
-func (s *MemoryStore) find(sh *shard, c *Charge, k key, now int64) place {
+// find returns the place of a charge, when the decision brings brought other
+// new keys. A key that has no window of its own is counted in its network's
+// overflow while that holds anything, since the key's own hits may be among
+// what is counted there.
+func (s *MemoryStore) find(sh *shard, c *Charge, k key, now int64, brought int) place {
 	if w, ok := sh.windows[k]; ok {
 		return place{w: w, k: k}
 	}
-	full := sh.bytes+entryBytes(newSize(c.N)) > s.maxBytes
-	if full || len(sh.overflow) > 0 {
-		ok := s.overflowKey(c)
-		w := sh.overflow[ok]
-		if full || w != nil && w.used(now, int64(c.Per)) > 0 {
-			return place{w: w, k: ok, shared: true}
-		}
+	full := sh.bytes+int64(brought+1)*keyBytes > s.ownBytes
+	if !full && len(sh.spilled) == 0 {
+		return place{k: k, fresh: true}
 	}
-	return place{k: k}
+	at := s.overflowKey(c)
+	w := sh.spilled[at].w
+	switch {
+	case w != nil && (full || w.used(now, int64(c.Per)) > 0):
+		return place{w: w, k: at, shared: true}
+	case !full:
+		return place{k: k, fresh: true}
+	}
+	s.sweepSpilled(sh, now)
+	if len(sh.spilled)+brought >= s.spills {
+		return place{none: true, shared: true}
+	}
+	return place{k: at, shared: true, fresh: true}
 }
 
-func newSize(n int64) int {
-	if n > exactMost {
-		return bucketHeader + (slots+1)/2
-	}
-	return ringHeader + int(min(n, firstRing))
+// windowBytes is what a key with a window of this length takes of the bound.
+func windowBytes(words int) int64 {
+	return perKeyBytes + wordBytes*int64(max(words, bucketWords))
 }
-
-func entryBytes(words int) int64 { return perKeyBytes + 8*int64(words) }
 
 // TakeAll implements [Store].
 func (s *MemoryStore) TakeAll(_ context.Context, charges []Charge, states []State) (bool, error) {
@@ -230,16 +270,16 @@ func (s *MemoryStore) PeekAll(_ context.Context, charges []Charge, states []Stat
 }
 
 func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool, error) {
-	if len(charges) > maxCharges || len(states) < len(charges) {
-		return false, ErrTooManyCharges
+	if !countable(charges, len(states)) {
+		return false, ErrCharges
 	}
-	if len(charges) == 1 { // the common case, without the working set of many
+	if len(charges) == 1 { // without the working set of many
 		c := &charges[0]
 		k := s.keyOf(c)
 		sh := &s.shards[k.lo%shardCount]
 		sh.mu.Lock()
 		now := s.now()
-		p := s.find(sh, c, k, now)
+		p := s.find(sh, c, k, now, 0)
 		fits := p.judge(c, &states[0], now)
 		s.settle(sh, &p, c, &states[0], now, take && fits)
 		s.tidy(sh, &p, now)
@@ -250,29 +290,36 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 	s.lock(&d, charges)
 	defer s.unlock(&d)
 	now := s.now()
-	all := true
-	var places [maxCharges]place
+	all, brought := true, 0
 	for i := range charges {
-		places[i] = s.find(&s.shards[d.shards[i]], &charges[i], d.keys[i], now)
-		all = places[i].judge(&charges[i], &states[i], now) && all
+		p := &d.places[i]
+		*p = s.find(&s.shards[d.shards[i]], &charges[i], d.keys[i], now, brought)
+		all = p.judge(&charges[i], &states[i], now) && all
+		if p.fresh {
+			brought++
+		}
 	}
 	for i := range charges {
-		s.settle(&s.shards[d.shards[i]], &places[i], &charges[i], &states[i], now, take && all)
+		s.settle(&s.shards[d.shards[i]], &d.places[i], &charges[i], &states[i], now, take && all)
 	}
 	// Only now: until every charge is recorded, a window that counts nothing
 	// yet may be one that is about to.
 	for i := range charges {
-		s.tidy(&s.shards[d.shards[i]], &places[i], now)
+		s.tidy(&s.shards[d.shards[i]], &d.places[i], now)
 	}
 	return all, nil
 }
 
 // judge reports whether the charge fits.
 func (p *place) judge(c *Charge, st *State, now int64) bool {
-	if p.w != nil {
+	switch {
+	case p.none:
+		p.used = c.N
+	case p.w != nil:
 		p.used = p.w.used(now, int64(c.Per))
 	}
-	*st = State{Fits: c.Cost <= c.N-p.used, Remaining: max(c.N-p.used, 0)}
+	left := c.N - p.used // negative after a change to a smaller N
+	*st = State{Fits: c.Cost <= left, Remaining: max(left, 0)}
 	return st.Fits
 }
 
@@ -284,43 +331,52 @@ func (s *MemoryStore) settle(sh *shard, p *place, c *Charge, st *State, now int6
 		st.Remaining -= c.Cost
 	case c.Cost > c.N:
 		st.RetryAfter = -1
+	case p.none:
+		st.RetryAfter = c.Per
 	case !st.Fits:
 		st.RetryAfter = time.Duration(p.w.room(now, int64(c.Per), p.used, c.Cost, c.N))
 	}
-	if p.w != nil {
+	switch {
+	case p.none:
+		st.ResetAfter = c.Per
+	case p.w != nil:
 		st.ResetAfter = time.Duration(p.w.full(now, int64(c.Per)))
-	}
-}
-
-// tidy drops recovered keys where the decision needed room.
-func (s *MemoryStore) tidy(sh *shard, p *place, now int64) {
-	if p.fresh || p.shared {
-		s.sweep(sh, now)
 	}
 }
 
 // record counts an admitted charge.
 func (s *MemoryStore) record(sh *shard, p *place, c *Charge, now int64) {
+	maxWords := bucketWords
+	if !p.shared {
+		maxWords = max(bucketWords, len(p.w)+int((s.ownBytes-sh.bytes)/wordBytes))
+	}
+	before := len(p.w)
 	if p.w == nil {
 		p.w = newWindow(c.N)
 		p.w.used(now, int64(c.Per))
-		p.fresh = !p.shared
 	}
-	before := len(p.w)
-	p.w = p.w.add(now, int64(c.Per), c.Cost, c.N)
+	p.w = p.w.add(now, int64(c.Per), c.Cost, c.N, maxWords)
 	switch {
 	case p.shared:
-		if sh.overflow == nil {
-			sh.overflow = map[key]window{}
+		if sh.spilled == nil {
+			sh.spilled = map[key]spill{}
 		}
-		sh.overflow[p.k] = p.w // at most overflowSlots for each rule and window
+		sh.spilled[p.k] = spill{p.w, int64(c.Per)}
 	case p.fresh:
 		sh.windows[p.k] = p.w
 		sh.order = append(sh.order, ordered{p.k, int64(c.Per)})
-		sh.bytes += entryBytes(len(p.w))
+		sh.bytes += windowBytes(len(p.w))
 	case len(p.w) != before:
 		sh.windows[p.k] = p.w
-		sh.bytes += 8 * int64(len(p.w)-before)
+		sh.bytes += windowBytes(len(p.w)) - windowBytes(before)
+	}
+}
+
+// tidy drops recovered keys when the decision brought one or found no room.
+func (s *MemoryStore) tidy(sh *shard, p *place, now int64) {
+	if p.fresh || p.shared {
+		s.sweep(sh, now)
+		s.sweepSpilled(sh, now)
 	}
 }
 
@@ -338,18 +394,31 @@ func (s *MemoryStore) sweep(sh *shard, now int64) {
 			continue
 		}
 		delete(sh.windows, o.key)
-		sh.bytes -= entryBytes(len(w))
+		sh.bytes -= windowBytes(len(w))
 		last := len(sh.order) - 1
 		sh.order[sh.hand] = sh.order[last]
 		sh.order = sh.order[:last]
 	}
 }
 
-// Reset implements [Store]. What stands in an overflow counter that others
+// sweepSpilled is sweep for the overflow. Go begins at a random key.
+func (s *MemoryStore) sweepSpilled(sh *shard, now int64) {
+	steps := 0
+	for k, v := range sh.spilled {
+		if v.w.used(now, v.per) == 0 {
+			delete(sh.spilled, k)
+		}
+		if steps++; steps == sweepSteps {
+			return
+		}
+	}
+}
+
+// Reset implements [Store]. What stands in an overflow window that others
 // share is not forgotten.
 func (s *MemoryStore) Reset(_ context.Context, charges []Charge) error {
-	if len(charges) > maxCharges {
-		return ErrTooManyCharges
+	if !countable(charges, len(charges)) {
+		return ErrCharges
 	}
 	var d decision
 	s.lock(&d, charges)
@@ -362,18 +431,15 @@ func (s *MemoryStore) Reset(_ context.Context, charges []Charge) error {
 	return nil
 }
 
-// Keys is how many subjects have a counter of their own, and Bytes an estimate
-// of the memory that all counters take.
-func (s *MemoryStore) Keys() (keys int, bytes int64) {
+// Usage is how many windows the store holds, those that keys share included,
+// and how much of [MemoryConfig.MaxBytes] they take.
+func (s *MemoryStore) Usage() (windows int, bytes int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		keys += len(sh.windows)
-		bytes += sh.bytes
-		for _, w := range sh.overflow {
-			bytes += entryBytes(len(w))
-		}
+		windows += len(sh.windows) + len(sh.spilled)
+		bytes += sh.bytes + int64(len(sh.spilled))*keyBytes
 		sh.mu.Unlock()
 	}
-	return keys, bytes
+	return windows, bytes
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,7 +97,7 @@ func TestHostileCharges(t *testing.T) {
 		t.Errorf("the huge cost consumed something: %+v", st)
 	}
 	var st [17]State
-	if _, err := s.TakeAll(t.Context(), make([]Charge, 17), st[:]); !errors.Is(err, ErrTooManyCharges) {
+	if _, err := s.TakeAll(t.Context(), make([]Charge, 17), st[:]); !errors.Is(err, ErrCharges) {
 		t.Errorf("17 charges: %v", err)
 	}
 	if ok, err := s.TakeAll(t.Context(), nil, nil); !ok || err != nil {
@@ -146,7 +147,7 @@ func TestFillingTheMemoryReleasesNobody(t *testing.T) {
 			t.Fatalf("%v was admitted %d times", addr(a), n)
 		}
 	}
-	if _, bytes := s.Keys(); bytes > 3<<20 {
+	if _, bytes := s.Usage(); bytes > 1<<20 {
 		t.Errorf("%d bytes of a cap of 1 MiB", bytes)
 	}
 	refused := 0
@@ -199,10 +200,58 @@ func TestRecoveredKeysAreDropped(t *testing.T) {
 		for i := range uint32(10000) {
 			take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(1<<20 + i)}, N: 5, Per: time.Second, Cost: 1})
 		}
-		if keys, _ := s.Keys(); keys > 11000 {
+		if keys, _ := s.Usage(); keys > 11000 {
 			t.Errorf("%d keys are kept, of which 10000 count", keys)
 		}
 	})
+}
+
+// What the process really takes stays within the bound: when every key counts
+// to a large N or a long ring, and when keys come and go for long.
+func TestMemoryStaysWithinItsBound(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector has memory of its own")
+	}
+	const bound = 8 << 20
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for _, n := range []int64{1, 10, 128, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			before := heap()
+			s := newStore(t, MemoryConfig{MaxBytes: bound})
+			var most int64
+			states := make([]State, 2)
+			for generation := range uint32(4) {
+				for range 3 {
+					for i := range uint32(30000) {
+						a := Subject{Addr: addr(generation<<28 + i<<4)}
+						_, err := s.TakeAll(t.Context(), []Charge{
+							{Rule: "a", Subject: a, N: n, Per: time.Minute, Cost: max(n/3, 1)},
+							{Rule: "b", Subject: a, N: 2 * n, Per: time.Minute, Cost: 1},
+						}, states)
+						if err != nil {
+							t.Fatal(err)
+						}
+					}
+					most = max(most, heap()-before)
+				}
+				time.Sleep(2 * time.Minute)
+			}
+			windows, bytes := s.Usage()
+			t.Logf("N = %d: %d windows; %d bytes counted, %d taken at most", n, windows, bytes, most)
+			if most > bound || bytes > bound {
+				t.Errorf("N = %d: %d bytes taken and %d counted of a bound of %d", n, most, bytes, bound)
+			}
+			if bytes < bound/2 {
+				t.Errorf("N = %d: the store was not filled: %d bytes", n, bytes)
+			}
+		})
+	}
 }
 
 func TestTakeAllocatesNothing(t *testing.T) {

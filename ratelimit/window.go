@@ -148,12 +148,10 @@ func (w window) grow(words int) window {
 func (w window) toBuckets(per int64) window {
 	head, live := w.ring()
 	b := newWindow(exactMost + 1)
-	width := bucketWidth(per)
 	for i := range live {
 		t := w.at(head, i)
 		b.used(t, per)
 		b = b.add(t, per, 1, exactMost+1, bucketWords)
-		b[2] = uint64(t / width)
 	}
 	return b
 }

@@ -193,6 +193,10 @@ func FuzzWindow(f *testing.F) {
 	f.Fuzz(func(t *testing.T, n, per int64, steps []byte) {
 		n, per = 1+abs(n)%5000, int64(minPer)+abs(per)%int64(time.Hour)
 		w := newWindow(n)
+		maxWords := bucketWords // as when the memory is full
+		if per%2 == 0 {
+			maxWords = 1 << 20
+		}
 		var now int64
 		var hits []int64
 		for i := 0; i+1 < len(steps); i += 2 {
@@ -212,7 +216,7 @@ func FuzzWindow(f *testing.F) {
 				t.Fatalf("counted %d of %d hits", used, truth)
 			}
 			if used+cost <= n {
-				w = w.add(now, per, cost, n)
+				w = w.add(now, per, cost, n, maxWords)
 				for range cost {
 					hits = append(hits, now)
 				}
