@@ -43,6 +43,14 @@
 // white space at the edges of a key, token or URL is a fault, and so is a
 // control character, a NUL, a byte-order mark and text that is not UTF-8.
 //
+// # Sealing
+//
+// [Ring.Seal] and [Ring.Open] protect what leaves the process and comes back,
+// bound to what it is and whose; [Ring.Column] does so for a column of a
+// database, bound to the row. Both say when a text should be sealed again
+// because its key will retire: do it before the grace time is over, or set
+// grace= as long as such texts live.
+//
 // # Threat model
 //
 // Kept out: secrets in logs, error texts, dumps, templates, encoders and

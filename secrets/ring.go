@@ -51,6 +51,7 @@ type Ring struct {
 type ringBox struct {
 	grace, activation time.Duration
 	view              atomic.Pointer[ringView]
+	seal              sealer
 
 	mu   sync.RWMutex // guards keys and their bytes
 	keys []ringKey    // newest first; nil after Destroy
@@ -106,7 +107,7 @@ func NewRing(cfg RingConfig) (*Ring, error) {
 
 // newRing takes ownership of keys.
 func newRing(keys []ringKey, grace, activation time.Duration) *Ring {
-	inner := &ringBox{grace: grace, activation: activation, keys: keys}
+	inner := &ringBox{grace: grace, activation: activation, seal: sealer{info: sealInfo}, keys: keys}
 	inner.view.Store(inner.at(time.Now(), 1))
 	r := &Ring{p: new(atomic.Pointer[ringBox])}
 	r.p.Store(inner)
@@ -170,6 +171,7 @@ func (r *Ring) Destroy() {
 	}
 	wipeKeys(inner.keys)
 	inner.keys = nil
+	inner.seal.set.Store(nil)
 	inner.view.Store(&ringView{generation: inner.view.Load().generation + 1})
 }
 
