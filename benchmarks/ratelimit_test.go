@@ -2,10 +2,11 @@ package benchmarks
 
 import (
 	"context"
-	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"testing"
@@ -23,19 +24,33 @@ import (
 	ululehttp "github.com/ulule/limiter/v3/drivers/middleware/stdlib"
 	ululememory "github.com/ulule/limiter/v3/drivers/store/memory"
 	"golang.org/x/time/rate"
+
+	"github.com/inovy/hardening/ratelimit"
 )
 
 // perHour is a limit that no run reaches: what is measured is the answer yes,
 // the one that a service gives all day.
 const perHour = 1_000_000_000
 
-// takeKeys returns n user ids of the length of a UUID.
-func takeKeys(n int) []string {
-	keys := make([]string, n)
+// takeKeys returns n addresses of clients, spread over many networks.
+func takeKeys(n int) []netip.Addr {
+	keys := make([]netip.Addr, n)
 	for i := range keys {
-		keys[i] = fmt.Sprintf("8f14e45f-ceea-4670-8a3e-%012d", i)
+		keys[i] = netip.AddrFrom4([4]byte{100, byte(64 + i>>16), byte(i >> 8), byte(i)})
 	}
 	return keys
+}
+
+// newLimiter is our room with one limit for each address and, for requests
+// that have a user, one for each user. What a service cannot switch off, the
+// limit by address, is the one that the cases measure.
+func newLimiter(tb testing.TB, identify func(*http.Request) (ratelimit.Identity, error)) *ratelimit.Limiter {
+	return must(ratelimit.New(ratelimit.Config{
+		IP:       []ratelimit.Limit{ratelimit.PerHour(perHour)},
+		Tiers:    []ratelimit.Tier{{Name: "all", User: []ratelimit.Limit{ratelimit.PerHour(perHour)}}},
+		Identify: identify,
+		Logger:   slog.New(slog.DiscardHandler),
+	}))(tb)
 }
 
 // limitTable is the least that counts requests per key in memory: a clock
@@ -124,7 +139,8 @@ func (remoteHost) Key(r *http.Request) string {
 	return host
 }
 
-// Take decides on one limit for one key, without HTTP. httprate has no such
+// Take decides on one limit for one address, without HTTP: ours gets the
+// address, the others its text, made beforehand. httprate has no such
 // call: its limiter writes headers while it decides.
 func BenchmarkRateLimit(b *testing.B) {
 	b.Run("take", func(b *testing.B) {
@@ -134,6 +150,7 @@ func BenchmarkRateLimit(b *testing.B) {
 	// The whole middleware for one address; each sends the headers it sends.
 	b.Run("middleware", func(b *testing.B) {
 		r := httpsRequest("/records/42")
+		b.Run("hardening", func(b *testing.B) { serve(b, newLimiter(b, nil).Wrap(ok), r) })
 		b.Run("limit", func(b *testing.B) { serve(b, newLimitTable(perHour, time.Hour).middleware(ok), r) })
 		b.Run("ulule", func(b *testing.B) { serve(b, ululehttp.NewMiddleware(newUlule()).Handler(ok), r) })
 		b.Run("sethvargo", func(b *testing.B) {
@@ -153,27 +170,20 @@ func BenchmarkRateLimit(b *testing.B) {
 	})
 }
 
-func benchmarkTake(b *testing.B, keys []string) {
+func benchmarkTake(b *testing.B, addrs []netip.Addr) {
 	ctx := context.Background()
-	// loop asks for one key after the other. A first pass makes their state,
-	// so that what is measured is a service at work and not its first minute.
-	loop := func(b *testing.B, take func(key string) bool) {
-		for _, k := range keys {
-			if !take(k) {
-				b.Fatal("denied")
-			}
-		}
-		b.ReportAllocs()
-		i := 0
-		for b.Loop() {
-			if !take(keys[i]) {
-				b.Fatal("denied")
-			}
-			if i++; i == len(keys) {
-				i = 0
-			}
-		}
+	b.Run("hardening", func(b *testing.B) {
+		l := newLimiter(b, nil)
+		loopOver(b, addrs, func(a netip.Addr) bool {
+			d, err := l.Take(ctx, ratelimit.Request{Addr: a})
+			return err == nil && d.Allowed
+		})
+	})
+	keys := make([]string, len(addrs))
+	for i, a := range addrs {
+		keys[i] = a.String()
 	}
+	loop := func(b *testing.B, take func(key string) bool) { loopOver(b, keys, take) }
 	b.Run("limit", func(b *testing.B) {
 		t := newLimitTable(perHour, time.Hour)
 		loop(b, func(key string) bool { _, ok := t.take(key); return ok })
@@ -206,6 +216,26 @@ func benchmarkTake(b *testing.B, keys []string) {
 			return l.(*rate.Limiter).Allow()
 		})
 	})
+}
+
+// loopOver asks for one key after the other. A first pass makes their state,
+// so that what is measured is a service at work and not its first minute.
+func loopOver[K any](b *testing.B, keys []K, take func(key K) bool) {
+	for _, k := range keys {
+		if !take(k) {
+			b.Fatal("denied")
+		}
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if !take(keys[i]) {
+			b.Fatal("denied")
+		}
+		if i++; i == len(keys) {
+			i = 0
+		}
+	}
 }
 
 // The limit must be a limiter: fast and wrong would prove nothing.

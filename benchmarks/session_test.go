@@ -36,6 +36,7 @@ func newVisit() visit {
 type sessionRig struct {
 	wrap    func(http.Handler) http.Handler
 	login   http.HandlerFunc
+	user    func(*http.Request) (string, error) // of the chains only
 	visitOf func(*http.Request) (user string, v visit, ok bool)
 	write   http.HandlerFunc // counts a page
 }
@@ -99,6 +100,10 @@ func hardeningRig(tb testing.TB) sessionRig {
 			}
 			check(w, err)
 		},
+		user: func(r *http.Request) (string, error) {
+			s, err := m.Get(r.Context())
+			return s.User(), err
+		},
 		visitOf: func(r *http.Request) (string, visit, bool) {
 			s, err := m.Get(r.Context())
 			return s.User(), s.Data(), err == nil && s.User() != ""
@@ -137,6 +142,7 @@ func scsRig(testing.TB) sessionRig {
 			m.Put(r.Context(), "visit", newVisit())
 			check(w, nil)
 		},
+		user: func(r *http.Request) (string, error) { return m.GetString(r.Context(), "user"), nil },
 		visitOf: func(r *http.Request) (string, visit, bool) {
 			v, ok := m.Get(r.Context(), "visit").(visit)
 			return m.GetString(r.Context(), "user"), v, ok
@@ -241,6 +247,13 @@ func limitRig(testing.TB) sessionRig {
 			l.mu.Unlock()
 			http.SetCookie(w, &http.Cookie{Name: "__Host-id", Value: token, Path: "/", Secure: true, HttpOnly: true})
 			check(w, err)
+		},
+		user: func(r *http.Request) (string, error) {
+			_, s, found := l.load(r)
+			if !found {
+				return "", http.ErrNoCookie
+			}
+			return s.user, nil
 		},
 		visitOf: func(r *http.Request) (string, visit, bool) {
 			var v visit

@@ -18,6 +18,7 @@ import (
 // and the same certificate in a configuration of crypto/tls with the same
 // versions, suites and groups and nothing else.
 type tlsRig struct {
+	server          *tlsconfig.Server
 	hardening, bare *tls.Config
 	roots           *x509.CertPool
 }
@@ -38,6 +39,7 @@ func newTLSRig(tb testing.TB) tlsRig {
 	tb.Cleanup(func() { _ = server.Close() })
 	ours := server.TLS()
 	return tlsRig{
+		server:    server,
 		hardening: ours,
 		bare: &tls.Config{
 			Certificates:     []tls.Certificate{must(tls.LoadX509KeyPair(cert, key))(tb)},
