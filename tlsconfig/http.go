@@ -56,12 +56,25 @@ func (s *Server) HTTPServer(h http.Handler) *http.Server {
 	if h == nil {
 		h = http.NotFoundHandler()
 	}
-	srv := &http.Server{Handler: h, TLSConfig: s.TLS(), ErrorLog: newErrorLog(s.logger, s.name)}
+	srv := &http.Server{Handler: h, ErrorLog: newErrorLog(s.logger, s.name)}
+	srv.TLSConfig = s.tlsConfig(func() bool { return offersHTTP2(srv) })
 	if s.connAge > 0 {
 		limitConnAge(srv, s.connAge, event.Sink{Logger: s.logger, Room: room, Name: s.name})
 	}
+	if s.auth != nil {
+		s.keepAdmitting(srv)
+	}
 	Harden(srv)
 	return srv
+}
+
+// offersHTTP2 reports what srv makes of HTTP/2 when it serves.
+func offersHTTP2(srv *http.Server) bool {
+	if srv.Protocols != nil {
+		return srv.Protocols.HTTP2()
+	}
+	_, ok := srv.TLSNextProto["h2"] // http.Server puts it there itself unless the map was made by hand
+	return ok || srv.TLSNextProto == nil
 }
 
 // Harden sets the limits that the zero value of http.Server lacks. Fields that

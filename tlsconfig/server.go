@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +53,15 @@ type ServerConfig struct {
 	// keeps the connection that it has.
 	DangerouslyEndlessConns bool
 
+	// ClientAuth asks clients for certificates. Default: nil, it does not.
+	// Session tickets are then off, so that each connection shows its
+	// certificate anew.
+	ClientAuth *ClientAuth
+
+	// OnDeny answers a request of [Server.HTTPServer] whose client is not let
+	// in any more. Default: hardening.WriteProblem.
+	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
+
 	// PollInterval is the time between two looks at the files; a change is
 	// taken over once two looks in a row have seen it alike. Default: 10 s. At
 	// least 1 s.
@@ -76,6 +87,13 @@ type Server struct {
 	base    *tls.Config // never handed out: TLS clones it
 	keep    *keeper
 	snap    atomic.Pointer[snapshot]
+
+	auth    *ClientAuth // nil = no client certificates; its Allow is not used
+	pins    pinSet
+	onDeny  func(http.ResponseWriter, *http.Request, *hardening.Problem)
+	clients atomic.Pointer[clientRules] // nil = no client certificates
+	allowMu sync.Mutex                  // serialises changes of allow
+	allow   []SAN                       // guarded by keep.mu
 }
 
 // NewServer loads the certificates and checks them against the profile. Its
@@ -104,8 +122,17 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		sink: event.Sink{Audit: cfg.Audit, Logger: cfg.Logger, Room: room, Name: cfg.Name},
 		role: RoleServer, profile: cfg.Profile, interval: pollInterval(f, cfg.PollInterval), publish: s.publish,
 	}
+	if s.onDeny = cfg.OnDeny; s.onDeny == nil {
+		s.onDeny = hardening.WriteProblem
+	}
+	var cas CASource
+	if cfg.ClientAuth != nil {
+		auth := *cfg.ClientAuth
+		s.auth, s.pins, s.allow, cas = &auth, auth.check(f), slices.Clone(auth.Allow), auth.CAs
+		s.base.SessionTicketsDisabled = true
+	}
 	now := time.Now()
-	read := s.keep.load(f, cfg.Certs, "", nil, now)
+	read := s.keep.load(f, cfg.Certs, "ClientAuth.CAs", cas, now)
 	defer wipe(read)
 	onlyStandbys(f, cfg.Certs)
 	if err := f.Err(); err != nil {
@@ -125,7 +152,17 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 }
 
 // publish hands the state to handshakes. The keeper's lock is held.
-func (s *Server) publish() { s.snap.Store(s.keep.snapshot(time.Now())) }
+func (s *Server) publish() {
+	s.snap.Store(s.keep.snapshot(time.Now()))
+	if s.auth == nil {
+		return
+	}
+	is := s.clients.Load()
+	if is != nil && is.cas == s.keep.cas.set && slices.Equal(is.allow, s.allow) {
+		return // nothing that clients would have to be checked for again
+	}
+	s.clients.Store(&clientRules{cas: s.keep.cas.set, allow: s.allow, pins: s.pins, optional: s.auth.Optional, worst: s.profile.worstKey()})
+}
 
 func wipe(read []filepoll.Snapshot) {
 	for _, r := range read {
@@ -179,11 +216,20 @@ func (s *Server) ForceReload(ctx context.Context) error {
 // TLS returns a new configuration for tls.NewListener, http.Server or any
 // other server: it asks s for the certificate at each handshake, so a reload
 // reaches it. The caller may change it; s does not see that, nor does Check.
+// With ClientAuth, GetConfigForClient brings the client CAs of the moment: a
+// VerifyConnection of the caller's runs after ours, which stays.
 func (s *Server) TLS() *tls.Config {
+	return s.tlsConfig(func() bool { return true })
+}
+
+func (s *Server) tlsConfig(http2 func() bool) *tls.Config {
 	cfg := s.base.Clone() // shallow
 	cfg.CipherSuites = slices.Clone(cfg.CipherSuites)
 	cfg.CurvePreferences = slices.Clone(cfg.CurvePreferences)
 	cfg.NextProtos = slices.Clone(cfg.NextProtos)
+	if s.auth != nil {
+		s.askClients(cfg, http2)
+	}
 	return cfg
 }
 
