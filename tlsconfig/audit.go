@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/inovy/hardening"
@@ -32,6 +33,11 @@ type AuditOptions struct {
 	// Role is the side that the configuration is for. Default: RoleServer.
 	Role Role
 
+	// Profile is what the configuration is held to, in finding HDN-TLS-054.
+	// Default: none; the other findings have the level that NCSC-NL 2025-05
+	// calls sufficient as their yardstick.
+	Profile Profile
+
 	// ServerName is what the probing client asks a server for. Default: "", a
 	// client that names no host. Hooks that fetch certificates on demand
 	// (ACME) may use the network for a name they do not have yet.
@@ -40,17 +46,26 @@ type AuditOptions struct {
 	// Environment: in Development, certificates that nobody vouches for are
 	// no fault. Default: Production.
 	Environment hardening.Environment
+
+	// DangerouslySkipVerify is the deviation under which a client skips
+	// verification. Without a valid id, HDN-TLS-007 fails.
+	DangerouslySkipVerify DangerouslySkipVerify
 }
 
 // probeTimeout bounds what the hooks of an audited configuration may take.
 const probeTimeout = 5 * time.Second
 
 // Audit judges a configuration that somebody else made: every finding, passes
-// included, with the norm it comes from. A nil cfg is what net/http would use.
-// For a server, it lets a client in memory say hello and also judges what
-// GetConfigForClient and GetCertificate return to it; they run in this
-// process, with a connection that has no network address. Audit changes
-// nothing in cfg.
+// included, with the norm it comes from and the level that it has there. A nil
+// cfg is what net/http would use. GODEBUG counts, and so do the settings that
+// the build made the default of.
+//
+// For a server, it lets clients in memory say hello and also judges what
+// GetConfigForClient and GetCertificate return to them: one that speaks all
+// that Go does, one of TLS 1.2 that has RSA certificates only, and one of TLS
+// 1.1. The hooks run in this process, with a connection that has no network
+// address. What they keep for yet another client is not seen. For a client,
+// GetClientCertificate is not called. Audit changes nothing in cfg.
 func Audit(cfg *tls.Config, opts AuditOptions) []hardening.Finding {
 	if cfg == nil {
 		cfg = &tls.Config{}
@@ -62,32 +77,57 @@ func Audit(cfg *tls.Config, opts AuditOptions) []hardening.Finding {
 	var probe probed
 	if opts.Role == RoleServer {
 		probe = probeServer(cfg, opts.ServerName)
-		if probe.cfg != nil {
-			cfgs = append(cfgs, labelled{"GetConfigForClient", probe.cfg})
-		}
+		cfgs = append(cfgs, probe.cfgs...)
+	} else {
+		probe.certs, probe.err = staticCerts(cfg)
 	}
 	var out []hardening.Finding
-	for _, c := range configChecks() {
+	for _, c := range slices.Concat(configChecks(), auditChecks(cfg, opts)) {
 		if f, ok := c.run(cfgs, opts.Role, opts.Name); ok {
 			out = append(out, f)
 		}
 	}
 	if opts.Role == RoleClient {
-		return out
+		out = append(out, deviation(out, cfg, opts))
+	} else {
+		out = append(out, hardening.Finding{
+			ID: "HDN-TLS-014", Component: opts.Name, Title: "The hooks answer, so that what they return is judged", Severity: hardening.Low,
+			Passed: probe.err == nil, Observed: probe.observed(), Expected: "a configuration and a certificate for the probing client",
+			Remedy:   "give AuditOptions.ServerName a name that the server knows, and see why the hook fails",
+			Controls: []hardening.Control{{Framework: hardening.ISO27002, ID: "8.9", Relation: hardening.Evidences}},
+		})
 	}
-	out = append(out, hardening.Finding{
-		ID: "HDN-TLS-014", Component: opts.Name, Title: "The hooks answer, so that what they return is judged", Severity: hardening.Low,
-		Passed: probe.err == nil, Observed: probe.observed(), Expected: "a configuration and a certificate for the probing client",
-		Remedy:   "give AuditOptions.ServerName a name that the server knows, and see why the hook fails",
-		Controls: []hardening.Control{{Framework: hardening.ISO27002, ID: "8.9", Relation: hardening.Evidences}},
-	})
-	return append(out, certFindings(probe.certs, opts.Environment, opts.Name, time.Now())...)
+	return append(out, auditCerts(probe.certs, opts, time.Now())...)
 }
 
-// probed is what a server's hooks gave the probing client.
+// deviation lets a registered deviation stand for the verification that is
+// skipped: HDN-TLS-007, which can never be accepted, then passes, and
+// HDN-TLS-063 fails, which can.
+func deviation(out []hardening.Finding, cfg *tls.Config, opts AuditOptions) hardening.Finding {
+	skips := cfg.InsecureSkipVerify && validDeviation(opts.DangerouslySkipVerify.Deviation)
+	if !skips {
+		return DangerouslySkipVerify{}.finding(opts.Name)
+	}
+	for i := range out {
+		if f := &out[i]; f.ID == "HDN-TLS-007" && !f.Passed {
+			f.Passed, f.Observed = true, f.Observed+", under the deviation of HDN-TLS-063"
+		}
+	}
+	return opts.DangerouslySkipVerify.finding(opts.Name)
+}
+
+// offered is a certificate as a peer gets it, with all that belongs to it.
+type offered struct {
+	served
+	cert tls.Certificate
+	// asked: it was chosen for the name that the probing client asked for.
+	asked bool
+}
+
+// probed is what a server's hooks gave the probing clients.
 type probed struct {
-	cfg   *tls.Config // from GetConfigForClient; nil = none
-	certs []served
+	cfgs  []labelled // from GetConfigForClient
+	certs []offered
 	err   error
 }
 
@@ -105,20 +145,40 @@ var (
 	errHookHangs = errors.New("a hook did not answer in time")
 )
 
-// probeServer runs a handshake in memory up to the point where the hooks have
+// probes are the clients that say hello. The first decides whether the hooks
+// work at all; the others may be refused.
+func probes(serverName string) []*tls.Config {
+	if serverName == "" {
+		serverName = "127.0.0.1" // clients send no address as server name
+	}
+	return []*tls.Config{
+		{ServerName: serverName, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}},
+		{ServerName: serverName, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, CipherSuites: []uint16{
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		}},
+		{ServerName: serverName, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, //nolint:gosec // G402: it is in memory, and asks what a server tells such a client
+	}
+}
+
+// probeServer runs handshakes in memory up to the point where the hooks have
 // answered: a hand-made ClientHelloInfo has no context, and hooks that use it
 // would fail here only.
 func probeServer(cfg *tls.Config, serverName string) probed {
 	got := make(chan probed, 1)
-	go func() { // owner: the deferred cancel ends the handshake, a hook that ignores its context ends when it returns
-		var p probed
-		defer func() {
-			if recover() != nil {
-				p.err = errHookFails
+	go func() { // owner: the deferred cancel ends the handshakes; a hook that ignores its context ends when it returns
+		var all probed
+		for i, client := range probes(serverName) {
+			p := guardedProbe(cfg, client)
+			if i == 0 {
+				all = p
+				if p.err != nil {
+					break
+				}
+				continue
 			}
-			got <- p
-		}()
-		p = runProbe(cfg, serverName)
+			all.merge(p)
+		}
+		got <- all
 	}()
 	t := time.NewTimer(probeTimeout + time.Second)
 	defer t.Stop()
@@ -130,18 +190,37 @@ func probeServer(cfg *tls.Config, serverName string) probed {
 	}
 }
 
-func runProbe(cfg *tls.Config, serverName string) (p probed) {
+// merge adds what another client was given, once.
+func (p *probed) merge(q probed) {
+	for _, l := range q.cfgs {
+		if !slices.ContainsFunc(p.cfgs, func(m labelled) bool { return m.cfg == l.cfg }) {
+			p.cfgs = append(p.cfgs, l)
+		}
+	}
+	for _, c := range q.certs {
+		if !slices.ContainsFunc(p.certs, func(d offered) bool { return d.chain[0].Equal(c.chain[0]) }) {
+			p.certs = append(p.certs, c)
+		}
+	}
+}
+
+func guardedProbe(cfg, client *tls.Config) (p probed) {
+	defer func() {
+		if recover() != nil {
+			p = probed{err: errHookFails}
+		}
+	}()
+	return runProbe(cfg, client)
+}
+
+func runProbe(cfg, client *tls.Config) (p probed) {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
 	go func() { // ends when far closes
-		name := serverName
-		if name == "" {
-			name = "127.0.0.1" // clients send no address as server name
-		}
-		_ = tls.Client(far, &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}).HandshakeContext(ctx)
+		_ = tls.Client(far, client).HandshakeContext(ctx)
 	}()
 
 	outer := cfg.Clone()
@@ -155,7 +234,8 @@ func runProbe(cfg *tls.Config, serverName string) (p probed) {
 				return nil, err
 			}
 			if c != nil {
-				use, p.cfg = c, c
+				use = c
+				p.cfgs = []labelled{{"GetConfigForClient", c}}
 			}
 		}
 		p.certs, p.err = certsOf(use, hello)
@@ -170,34 +250,49 @@ func runProbe(cfg *tls.Config, serverName string) (p probed) {
 
 // certsOf lists the certificates that cfg can serve: all static ones, and the
 // one that GetCertificate gives this client.
-func certsOf(cfg *tls.Config, hello *tls.ClientHelloInfo) ([]served, error) {
-	var list []tls.Certificate
-	var names []string
+func certsOf(cfg *tls.Config, hello *tls.ClientHelloInfo) ([]offered, error) {
+	out, err := staticCerts(cfg)
+	if err != nil || cfg.GetCertificate == nil {
+		return out, err
+	}
+	c, err := cfg.GetCertificate(hello)
+	switch {
+	case err != nil:
+		return nil, errHookFails
+	case c == nil:
+		return out, nil
+	}
+	o, err := offer("GetCertificate", *c)
+	if err != nil {
+		return nil, err
+	}
+	o.asked = true
+	return append(out, o), nil
+}
+
+func staticCerts(cfg *tls.Config) ([]offered, error) {
+	var out []offered
 	for i, c := range cfg.Certificates {
-		list, names = append(list, c), append(names, fmt.Sprintf("Certificates[%d]", i))
-	}
-	if cfg.GetCertificate != nil {
-		switch c, err := cfg.GetCertificate(hello); {
-		case err != nil:
-			return nil, errHookFails
-		case c != nil:
-			list, names = append(list, *c), append(names, "GetCertificate")
+		o, err := offer(fmt.Sprintf("Certificates[%d]", i), c)
+		if err != nil {
+			return nil, err
 		}
-	}
-	var out []served
-	for i, c := range list {
-		s := served{source: names[i]}
-		for _, der := range c.Certificate {
-			x, err := x509.ParseCertificate(der)
-			if err != nil {
-				return nil, fmt.Errorf("%s does not parse", names[i])
-			}
-			s.chain = append(s.chain, x)
-		}
-		if len(s.chain) == 0 {
-			return nil, fmt.Errorf("%s is empty", names[i])
-		}
-		out = append(out, s)
+		out = append(out, o)
 	}
 	return out, nil
+}
+
+func offer(source string, c tls.Certificate) (offered, error) {
+	o := offered{served: served{source: source}, cert: c}
+	for _, der := range c.Certificate {
+		x, err := x509.ParseCertificate(der)
+		if err != nil {
+			return o, fmt.Errorf("%s does not parse", source)
+		}
+		o.chain = append(o.chain, x)
+	}
+	if len(o.chain) == 0 {
+		return o, fmt.Errorf("%s is empty", source)
+	}
+	return o, nil
 }

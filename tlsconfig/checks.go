@@ -91,7 +91,7 @@ func configChecks() []configCheck {
 		controls: transportControls(implements(a, "v5.0.0-12.1.1"), implements(n, "3.3.1"), implements(r, "8996")),
 		judge: func(cfg *tls.Config, role Role) (string, bool) {
 			least, _ := effectiveVersions(cfg, role)
-			return "from " + tls.VersionName(least), versionLevel(least) <= LevelSufficient
+			return fmt.Sprintf("from %s (%s)", tls.VersionName(least), versionLevel(least)), versionLevel(least) <= LevelSufficient
 		},
 	}, {
 		id: "HDN-TLS-002", title: "Only cipher suites with authenticated encryption and forward secrecy", severity: hardening.High,
@@ -151,15 +151,9 @@ func configChecks() []configCheck {
 		},
 	}, {
 		id: "HDN-TLS-007", title: "The server's certificate is verified", severity: hardening.Critical, roles: client,
-		expected: "InsecureSkipVerify false", remedy: "give the CA in RootCAs and the name in ServerName instead",
+		expected: "InsecureSkipVerify false, or the verification of this package", remedy: "give the CA in RootCAs and the name in ServerName instead",
 		controls: transportControls(implements(a, "v5.0.0-12.3.2"), implements(hardening.CWE, "295")),
-		judge: func(cfg *tls.Config, _ Role) (string, bool) {
-			observed := fmt.Sprintf("InsecureSkipVerify %t", cfg.InsecureSkipVerify)
-			if cfg.InsecureSkipVerify && cfg.VerifyConnection != nil {
-				observed += ", and a VerifyConnection whose checks cannot be seen from here"
-			}
-			return observed, !cfg.InsecureSkipVerify
-		},
+		judge:    judgeVerification,
 	}, {
 		id: "HDN-TLS-008", title: "Renegotiation is off", severity: hardening.Medium, roles: client,
 		expected: "tls.RenegotiateNever", remedy: "leave Renegotiation zero",

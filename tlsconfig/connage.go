@@ -57,7 +57,11 @@ func limitConnAge(srv *http.Server, age time.Duration, sink event.Sink) {
 		_ = sink.Emit(context.Background(), event.SysMonitorDisabled, slog.String(event.KeyField, "MaxConnAge"), // without Audit it never fails
 			slog.String(event.KeyReason, "http.Server.ConnContext was replaced by one that does not call it"))
 	})
-	srv.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+	before := srv.ConnContext
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if before != nil {
+			ctx = before(ctx, c)
+		}
 		// Up to a tenth less, so that clients which came together do not all
 		// come back together.
 		return context.WithValue(ctx, connEndKey{}, time.Now().Add(age-rand.N(age/10+1)))

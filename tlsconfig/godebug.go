@@ -1,6 +1,7 @@
 package tlsconfig
 
 import (
+	"fmt"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -11,18 +12,24 @@ import (
 // environment outranks what the build chose (the go line of go.mod and
 // //go:debug lines), as in the runtime.
 func godebug(key string) string {
+	v, _ := godebugFrom(key)
+	return v
+}
+
+// godebugFrom also says who set it: "environment" or "build".
+func godebugFrom(key string) (value, from string) {
 	if v, ok := lookupGodebug(os.Getenv("GODEBUG"), key); ok {
-		return v
+		return v, "environment"
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "DefaultGODEBUG" {
 				v, _ := lookupGodebug(s.Value, key)
-				return v
+				return v, "build"
 			}
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // lookupGodebug: the last setting of a key counts.
@@ -53,12 +60,13 @@ func weakeningGodebug() []string {
 		{"x509usepolicies", "0"},    // certificate policies are not checked
 		{"x509negativeserial", "1"}, // malformed serial numbers
 	} {
-		if godebug(w.key) == w.value {
-			out = append(out, w.key+"="+w.value)
+		if v, from := godebugFrom(w.key); v == w.value {
+			out = append(out, fmt.Sprintf("%s=%s (%s)", w.key, v, from))
 		}
 	}
-	if n, err := strconv.Atoi(godebug("tlsmaxrsasize")); err == nil && n > 8192 {
-		out = append(out, "tlsmaxrsasize="+strconv.Itoa(n))
+	v, from := godebugFrom("tlsmaxrsasize")
+	if n, err := strconv.Atoi(v); err == nil && n > 8192 {
+		out = append(out, fmt.Sprintf("tlsmaxrsasize=%d (%s)", n, from))
 	}
 	return out
 }
