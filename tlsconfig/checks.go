@@ -30,6 +30,7 @@ func (s *Server) Check() []hardening.Finding {
 	}
 	out = append(out, certFindings(certs, s.env, s.name, time.Now())...)
 	out = append(out, s.keep.findings(s.name, time.Now())...)
+	out = append(out, s.clientFindings()...)
 	return append(out, keyFileFinding(pairs, s.name), connAgeFinding(s.connAge, s.name))
 }
 
