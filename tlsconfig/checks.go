@@ -31,6 +31,7 @@ func (s *Server) Check() []hardening.Finding {
 	out = append(out, certFindings(certs, s.env, s.name, time.Now())...)
 	out = append(out, s.keep.findings(s.name, time.Now())...)
 	out = append(out, s.clientFindings()...)
+	out = append(out, s.tickets.finding(s.name))
 	return append(out, keyFileFinding(pairs, s.name), connAgeFinding(s.connAge, s.name))
 }
 

@@ -58,6 +58,14 @@ type ServerConfig struct {
 	// certificate anew.
 	ClientAuth *ClientAuth
 
+	// TicketKeys makes the keys of session tickets, so that a client may resume
+	// on another node that has the same ones: use a *secrets.Ring. A key
+	// derived from it seals for 12 hours and opens for 24 more. The Name takes
+	// part: give servers that trust different clients different names.
+	// Default: nil, random keys of this process. The NCSC profiles and
+	// ClientAuth send no tickets and do not use it.
+	TicketKeys KeySource
+
 	// OnDeny answers a request of [Server.HTTPServer] whose client is not let
 	// in any more. Default: hardening.WriteProblem.
 	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
@@ -88,6 +96,7 @@ type Server struct {
 	keep    *keeper
 	snap    atomic.Pointer[snapshot]
 
+	tickets *tickets    // nil = none are sent
 	auth    *ClientAuth // nil = no client certificates; its Allow is not used
 	pins    pinSet
 	onDeny  func(http.ResponseWriter, *http.Request, *hardening.Problem)
@@ -130,6 +139,10 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		auth := *cfg.ClientAuth
 		s.auth, s.pins, s.allow, cas = &auth, auth.check(f), slices.Clone(auth.Allow), auth.CAs
 		s.base.SessionTicketsDisabled = true
+	}
+	if !s.base.SessionTicketsDisabled {
+		s.tickets = newTickets(f, cfg.TicketKeys, cfg.Name)
+		s.tickets.into(s.base)
 	}
 	now := time.Now()
 	read := s.keep.load(f, cfg.Certs, "ClientAuth.CAs", cas, now)
