@@ -50,7 +50,7 @@ func Faults(err error) iter.Seq[*ConfigError] {
 }
 
 func eachFault(err error, yield func(*ConfigError) bool) bool {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // this walks the tree that errors.As would
 	case nil:
 		return true
 	case *ConfigError:

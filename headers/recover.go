@@ -29,7 +29,7 @@ func (m *Middleware) Recover(next http.Handler) http.Handler {
 			if v == nil {
 				return
 			}
-			if v == http.ErrAbortHandler {
+			if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares so, and a panic value need not be an error
 				panic(v)
 			}
 			m.logPanic(r, v, debug.Stack())

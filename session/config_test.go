@@ -243,7 +243,7 @@ func TestDataThatJSONWouldChangeIsAFault(t *testing.T) {
 		"a name _ and a dash": refused[struct {
 			_ int
 			//lint:ignore SA5008 encoding/json does take this for a field named "-"
-			A int `json:"-,"`
+			A int `json:"-,"` //nolint:staticcheck // the same
 		}](),
 	} {
 		if err != nil {
