@@ -22,7 +22,7 @@ func (l *Loader) Check() []hardening.Finding {
 		return names
 	}
 	loaded := func(match func(item) bool) (names []string) {
-		for _, it := range l.items {
+		for _, it := range l.current().items {
 			if match(it) {
 				names = append(names, it.field.name)
 			}
@@ -78,7 +78,7 @@ func (l *Loader) Check() []hardening.Finding {
 		l.finding("HDN-SECRETS-007", hardening.Medium, "No secret file may be read by everyone",
 			readable,
 			"chmod 0400 the files, or set defaultMode: 0400 for the volume", storage),
-		l.finding("HDN-SECRETS-008", hardening.Low, "No secret stands in the environment of the process",
+		l.finding("HDN-SECRETS-008", hardening.Low, "No secret comes from the environment of the process",
 			loaded(func(it item) bool { return it.env }),
 			"mount it as a file and use Dir, or set NAME_FILE", storage),
 		l.finding("HDN-SECRETS-009", hardening.Medium, "A new key only opens before it is used, at least a minute long",
@@ -89,7 +89,7 @@ func (l *Loader) Check() []hardening.Finding {
 
 // finding passes if names is empty.
 func (l *Loader) finding(id string, severity hardening.Severity, title string, names []string, remedy string, controls []hardening.Control) hardening.Finding {
-	observed := fmt.Sprintf("all %d secrets", len(l.items))
+	observed := fmt.Sprintf("all %d secrets", len(l.current().items))
 	if len(names) > 0 {
 		observed = "not so: " + strings.Join(names, ", ")
 	}

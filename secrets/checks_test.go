@@ -192,10 +192,13 @@ func TestAgesBecomeDueAndOverdue(t *testing.T) {
 			File secrets.Secret `secret:"FILE,kind=token"`
 			Env  secrets.Secret `secret:"ENV,kind=token"`
 		}
-		l, err := secrets.Load(t.Context(), &cfg, from(secrets.Dir(dir), secrets.Env()))
+		opts := from(secrets.Dir(dir), secrets.Env())
+		opts.PollInterval = 1000 * 24 * time.Hour // nothing changes here
+		l, err := secrets.Load(t.Context(), &cfg, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer l.Close()
 		for _, tt := range []struct {
 			day             int
 			ring, file, env secrets.State

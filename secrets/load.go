@@ -2,53 +2,32 @@ package secrets
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"math/bits"
 	"reflect"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
 	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/filepoll"
 )
 
-// Options says where and how strictly [Load] looks.
-type Options struct {
-	_ [0]func()
-	// Name tells several loads of one program apart and is the Component of
-	// their findings. Default: "secrets".
-	Name string
-	// Environment is where the service runs. Default: Production. Development
-	// lets short and placeholder passwords, tokens and URLs, and files that
-	// everyone may read, through with a failing finding.
-	Environment hardening.Environment
-	// Sources are asked in this order. Default: Dir("/run/secrets"), Env().
-	Sources []Source
-	// DangerouslyAllowReadableFiles lets secret files on disk through that every
-	// user of the machine may read. Files that others may write are always
-	// refused.
-	DangerouslyAllowReadableFiles bool
-	// Audit, if set, gets the records secret_loaded, secret_due and
-	// secret_overdue before dst is filled; its error refuses the load.
-	Audit slog.Handler
-	// Logger gets them if Audit is nil. Default: slog.Default() at that moment.
-	Logger *slog.Logger
-}
-
 // Load fills the struct that dst points to, as its secret tags ask (see the
-// package documentation), and returns a Loader that reports on what was loaded
-// and wipes it in the end.
+// package documentation), and returns a Loader that reports on what was loaded,
+// keeps Live and Ring fields up to date, and wipes all of it in the end.
 //
 // Load finds every fault before it returns: all of them are in the error, each
 // a [*hardening.ConfigError] that names the field, the name that was looked up,
 // the source and the rule. Nothing that errors.As finds in it holds a value. On
-// an error dst is left as it was.
+// an error dst and the environment are left as they were.
+//
+// ctx bounds the load alone; what watches the sources afterwards ends with
+// [Loader.Close].
 func Load(ctx context.Context, dst any, opts Options) (*Loader, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("secrets: nothing was loaded: %w", err)
@@ -62,101 +41,98 @@ func Load(ctx context.Context, dst any, opts Options) (*Loader, error) {
 	}
 	v = v.Elem()
 	p := planOf(v.Type(), c)
-	l := &load{opts: opts, plan: p, faults: c, failed: map[*field]bool{}}
+	l := &load{opts: opts, plan: p, faults: c, failed: make([]bool, len(p.fields)), seed: maphash.MakeSeed()}
 	defer l.wipe()
 	l.gather(ctx)
 	filled := reflect.New(v.Type())
 	filled.Elem().Set(v)
 	l.fill(filled.Elem())
-	p.validate(ctx, filled, l.failed, c)
-	l.findDoubles()
+	p.validate(ctx, filled, l.failed, false, c)
+	eachDouble(l.items, l.seed, func(f, first *field) { l.fail(f, "", sameAs(first)) })
 	if err := c.Err(); err != nil {
 		l.destroy()
 		return nil, err
 	}
-	loader := &Loader{opts: opts, items: l.items}
+	loader := l.loader(filled.Elem())
 	if err := loader.announce(ctx); err != nil {
 		l.destroy()
 		return nil, err
 	}
 	v.Set(filled.Elem())
+	if !opts.DangerouslyKeepEnvironment {
+		loader.scrub = scrub(l.variables)
+	}
+	loader.watch(ctx, l.snapshot)
 	return loader, nil
-}
-
-// check reports the faults of o and returns a copy with the defaults in.
-func (o Options) check(c *faults.Collector) Options {
-	if !o.Environment.Valid() {
-		c.Add("Options.Environment", o.Environment, "is not an environment", "use hardening.Production, Staging or Development")
-	}
-	if o.Sources != nil && len(o.Sources) == 0 {
-		c.Missing("Options.Sources", "is empty", "leave it nil for the default, or name a source")
-	}
-	for i, s := range o.Sources {
-		if s.impl == nil {
-			c.Missing(fmt.Sprintf("Options.Sources[%d]", i), "is a zero Source", "make it with Env or Dir")
-		}
-	}
-	if o.Sources == nil {
-		o.Sources = []Source{Dir("/run/secrets"), Env()}
-	} else {
-		o.Sources = append([]Source(nil), o.Sources...)
-	}
-	if o.Name == "" {
-		o.Name = "secrets"
-	}
-	return o
 }
 
 // load is one run of Load.
 type load struct {
-	opts   Options
-	plan   *plan
-	faults *faults.Collector
-	refs   []ref // all that was found, by field and then by source
-	next   int   // the first of refs that choose has not seen
-	vault  *vault
-	failed map[*field]bool
-	items  []item
+	opts      Options
+	plan      *plan
+	faults    *faults.Collector
+	refs      []ref // all that was found, by field and then by source
+	next      int   // the first of refs that choose has not seen
+	snapshot  filepoll.Snapshot
+	variables []string // of the environment that hold secrets
+	vault     *vault
+	arena     arena
+	lives     *liveSet
+	failed    []bool // by field.order
+	items     []item
+	seed      maphash.Seed
 }
 
-// item is one secret that was loaded, without its value.
+// item is one secret that was loaded.
 type item struct {
 	field   *field
-	secret  Secret
+	secret  Secret // of Secret and Live fields
 	ring    *Ring
 	label   string
 	env     bool
 	open    string
 	written time.Time
-	relaxed string // rule that Development let pass
+	relaxed string   // rule that Development let pass
+	file    *fileRef // where it came from, or nil
+	meta    *Meta    // what its provider said, or nil
+	source  int
+	sum     uint64 // of the text, if it may change
 }
 
 // gather finds every place at which a value stands, and reads the files.
 func (l *load) gather(ctx context.Context) {
-	fields := l.plan.fields
-	refs := make([]ref, 0, len(fields))
-	for i, s := range l.opts.Sources {
-		if s.impl == nil {
-			continue
-		}
-		var bad []flaw
-		refs, bad = s.impl.refs(ctx, fields, refs)
-		for _, b := range bad {
-			l.faults.Add(fmt.Sprintf("Options.Sources[%d]", i), s.impl.label(), b.reason, b.fix)
+	s := search{environment: l.opts.Environment, fields: l.plan.fields, refs: make([]ref, 0, len(l.plan.fields)), complain: l.complain}
+	for i, source := range l.opts.Sources {
+		if source.impl != nil {
+			s.source = i
+			source.impl.find(ctx, &s)
 		}
 	}
-	readFiles(refs, l.opts.DangerouslyAllowReadableFiles || l.opts.Environment == hardening.Development)
+	l.snapshot = s.read(ctx, l.opts.allowReadable())
 	if len(l.opts.Sources) > 1 {
-		slices.SortStableFunc(refs, func(a, b ref) int { return a.field.order - b.field.order })
+		slices.SortStableFunc(s.refs, func(a, b ref) int {
+			if by := a.field.order - b.field.order; by != 0 {
+				return by
+			}
+			return a.source - b.source
+		})
 	}
-	l.refs = refs
+	l.refs, l.variables = s.refs, s.variables
+	for _, r := range l.refs {
+		if r.env && r.field.target != toPublic {
+			l.variables = append(l.variables, r.field.name)
+		}
+	}
 }
 
-// wipe clears what gather read; the values that are kept are copies.
+// wipe clears what was read and not kept.
 func (l *load) wipe() {
 	for _, r := range l.refs {
-		clear(r.value)
+		if !r.kept {
+			clear(r.value)
+		}
 	}
+	l.snapshot.Wipe()
 }
 
 // destroy wipes what was loaded after all.
@@ -167,69 +143,127 @@ func (l *load) destroy() {
 	}
 }
 
+// complain reports a fault of a source.
+func (l *load) complain(source int, bad flaw) {
+	l.faults.Add(fmt.Sprintf("Options.Sources[%d]", source), l.opts.Sources[source].impl.label(), bad.reason, bad.fix)
+}
+
 // fail reports a fault of a field. Even that of a public setting shows no
 // value: someone may have pasted a password into it.
 func (l *load) fail(f *field, label string, bad flaw) {
-	l.failed[f] = true
-	where := f.name
-	if label != "" {
-		where += " in " + label
+	l.failed[f.order] = true
+	l.faults.Secret(f.path, f.where(label)+": "+bad.reason, bad.fix)
+}
+
+// where names what was looked up, and where.
+func (f *field) where(label string) string {
+	if label == "" {
+		return f.name
 	}
-	l.faults.Secret(f.path, where+": "+bad.reason, bad.fix)
+	return f.name + " in " + label
 }
 
 func (l *load) fill(dst reflect.Value) {
-	count := 0
+	secrets, hot := 0, 0
 	for _, f := range l.plan.fields {
-		if f.target == toSecret {
-			count++
+		switch f.target {
+		case toSecret:
+			secrets++
+		case toLive:
+			hot++
 		}
 	}
-	l.vault = newVault(count)
+	l.vault = newVault(secrets)
 	l.items = make([]item, 0, len(l.plan.fields))
+	if hot > 0 {
+		l.lives = &liveSet{values: make([]Secret, 0, hot)}
+	}
 	for _, f := range l.plan.fields {
 		r, found := l.choose(f)
-		if l.failed[f] {
+		if l.failed[f.order] {
 			continue
 		}
 		switch {
 		case !found && f.preset != nil:
-			r = ref{field: f, label: "the default of its tag", value: []byte(*f.preset)}
+			r = &ref{field: f, label: "the default of its tag", text: *f.preset, value: []byte(*f.preset)}
 		case !found && f.optional:
 			continue
 		case !found:
-			l.faults.Missing(f.path, f.name+": is missing in "+l.sources(), "set it there; an empty value counts as missing")
-			l.failed[f] = true
+			l.faults.Missing(f.path, f.name+": is missing in "+l.sources(), "set it there; an empty value counts as missing, and a Load takes what it found out of the environment")
+			l.failed[f.order] = true
 			continue
 		}
 		field := dst.FieldByIndex(f.index)
 		if f.target == toPublic {
-			if reason := setPublic(field, string(r.value)); reason != "" {
+			text := r.text
+			if len(text) != len(r.value) { // of a file, or a line end was cut off
+				text = string(r.value)
+			}
+			if reason := setPublic(field, text); reason != "" {
 				l.fail(f, r.label, flaw{reason: reason, fix: "write a value that the field's type " + f.typ.String() + " can hold"})
 			}
 			continue
 		}
-		it := item{field: f, label: r.label, env: r.env, open: r.open, written: r.written}
-		if f.target == toRing {
-			it.ring = l.ring(f, r)
-			field.Set(reflect.ValueOf(it.ring))
-		} else {
-			it.secret, it.relaxed = l.secret(f, r)
-			*field.Addr().Interface().(*Secret) = it.secret
-		}
-		if !l.failed[f] {
-			l.items = append(l.items, it)
-		}
+		l.keep(f, r, field)
 	}
+}
+
+// keep puts a value that stood in r into a field, if it keeps all rules.
+func (l *load) keep(f *field, r *ref, field reflect.Value) {
+	it := item{field: f, label: r.label, env: r.env, file: r.file, meta: r.meta, source: r.source}
+	if r.file != nil {
+		it.open, it.written = r.file.open, r.file.written
+	}
+	if r.file != nil || r.meta != nil {
+		it.sum = maphash.Bytes(l.seed, r.value)
+	}
+	if f.target == toRing {
+		keys, flaws := parseRing(r.value, f.bits, time.Now())
+		for _, bad := range flaws {
+			l.fail(f, r.label, bad)
+		}
+		if l.failed[f.order] {
+			return
+		}
+		it.ring = newRing(keys, f.grace, f.activate)
+		*field.Addr().Interface().(**Ring) = it.ring
+		l.items = append(l.items, it)
+		return
+	}
+	for _, bad := range f.checkSecret(r.value) {
+		if bad.soft && l.opts.Environment == hardening.Development {
+			it.relaxed = bad.reason
+			continue
+		}
+		l.fail(f, r.label, bad)
+	}
+	if l.failed[f.order] {
+		return
+	}
+	r.kept = true
+	if f.target == toLive {
+		// A vault of its own: its value is replaced alone and wiped alone.
+		it.secret = newVault(1).seal(r.value)
+		live := &Live{i: len(l.lives.values)}
+		l.lives.values = append(l.lives.values, it.secret)
+		*field.Addr().Interface().(**Live) = live
+	} else {
+		it.secret = l.vault.seal(r.value)
+		*field.Addr().Interface().(*Secret) = it.secret
+	}
+	l.items = append(l.items, it)
 }
 
 // choose returns the value of a field: the first that was found, if all that
 // were found agree.
-func (l *load) choose(f *field) (chosen ref, found bool) {
+func (l *load) choose(f *field) (chosen *ref, found bool) {
 	for ; l.next < len(l.refs) && l.refs[l.next].field == f; l.next++ {
-		r := l.refs[l.next]
+		r := &l.refs[l.next]
 		bad := r.flaw
 		if bad == nil {
+			if r.value == nil {
+				r.value = l.arena.copy(r.text)
+			}
 			r.value = cutNewline(r.value)
 			if len(r.value) == 0 {
 				continue
@@ -248,31 +282,6 @@ func (l *load) choose(f *field) (chosen ref, found bool) {
 	return chosen, found
 }
 
-func (l *load) secret(f *field, r ref) (s Secret, relaxed string) {
-	for _, bad := range f.checkSecret(r.value) {
-		if bad.soft && l.opts.Environment == hardening.Development {
-			relaxed = bad.reason
-			continue
-		}
-		l.fail(f, r.label, bad)
-	}
-	if l.failed[f] {
-		return Secret{}, ""
-	}
-	return l.vault.seal(bytes.Clone(r.value)), relaxed
-}
-
-func (l *load) ring(f *field, r ref) *Ring {
-	keys, flaws := parseRing(r.value, f.bits, time.Now())
-	for _, bad := range flaws {
-		l.fail(f, r.label, bad)
-	}
-	if l.failed[f] {
-		return nil
-	}
-	return newRing(keys, f.grace, f.activate)
-}
-
 func (l *load) sources() string {
 	var b bytes.Buffer
 	for i, s := range l.opts.Sources {
@@ -287,90 +296,78 @@ func (l *load) sources() string {
 	return b.String()
 }
 
-// findDoubles finds two fields that hold one value: whoever learns one of them
-// has the other, and rotating one breaks the other.
-func (l *load) findDoubles() {
-	seed := maphash.MakeSeed()
-	owner := make(map[uint64]*field, len(l.items))
-	see := func(f *field, material []byte) {
-		sum := maphash.Bytes(seed, material)
-		if first, taken := owner[sum]; taken && first != f {
-			l.fail(f, "", flaw{reason: "is the same as " + first.name, fix: "give each its own secret"})
-			return
-		}
-		owner[sum] = f
+// arena holds copies of short texts side by side, which costs one allocation
+// for many of them.
+type arena struct{ free []byte }
+
+const arenaSize = 2048
+
+func (a *arena) copy(text string) []byte {
+	if len(text) > len(a.free) {
+		a.free = make([]byte, max(arenaSize, len(text)))
 	}
-	for _, it := range l.items {
+	out := a.free[:len(text):len(text)]
+	a.free = a.free[len(text):]
+	copy(out, text)
+	return out
+}
+
+func sameAs(first *field) flaw {
+	return flaw{reason: "is the same as " + first.name, fix: "give each its own secret"}
+}
+
+// eachDouble calls report for fields that hold the value of an earlier one:
+// whoever learns one of them has the other, and rotating one breaks the other.
+func eachDouble(items []item, seed maphash.Seed, report func(f, first *field)) {
+	type print struct {
+		sum uint64
+		f   *field
+	}
+	prints := make([]print, 0, len(items))
+	see := func(f *field, material []byte) {
+		prints = append(prints, print{maphash.Bytes(seed, material), f})
+	}
+	for _, it := range items {
 		if it.ring != nil {
-			for _, k := range it.ring.inner().keys {
-				see(it.field, k.key)
-			}
+			it.ring.inner().each(func(key []byte) { see(it.field, key) })
 			continue
 		}
-		text := it.secret.clone()
-		if it.field.kind == kindKey { // two spellings of one key are one key
-			if key, ok := decodeKey(text); ok {
-				clear(text)
-				text = key
+		it.secret.peek(func(text []byte) {
+			if it.field.kind == kindKey { // two spellings of one key are one key
+				if key, ok := decodeKey(text); ok {
+					see(it.field, key)
+					clear(key)
+					return
+				}
 			}
-		}
-		see(it.field, text)
-		clear(text)
+			see(it.field, text)
+		})
 	}
-}
-
-// setPublic parses text into a field, or says what is wrong without a word of
-// the text. The errors of strconv and time quote it.
-func setPublic(v reflect.Value, text string) (reason string) {
-	switch {
-	case v.Type() == durationType:
-		d, ok := parseDuration(text)
-		if !ok {
-			return "is not a duration"
+	slices.SortFunc(prints, func(a, b print) int {
+		return cmp.Or(cmp.Compare(a.sum, b.sum), cmp.Compare(a.f.order, b.f.order))
+	})
+	var doubles [][2]*field
+	first := 0
+	for i := 1; i < len(prints); i++ {
+		if prints[i].sum != prints[first].sum {
+			first = i
+		} else if prints[i].f != prints[first].f {
+			doubles = append(doubles, [2]*field{prints[i].f, prints[first].f})
 		}
-		v.SetInt(int64(d))
-	case v.Kind() == reflect.String:
-		v.SetString(text)
-	case v.Kind() == reflect.Bool:
-		b, err := strconv.ParseBool(text)
-		if err != nil {
-			return "is not true or false"
-		}
-		v.SetBool(b)
-	case v.CanInt():
-		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
-		if err != nil {
-			return numberReason(err, v.Type())
-		}
-		v.SetInt(n)
-	case v.CanUint():
-		n, err := strconv.ParseUint(text, 10, v.Type().Bits())
-		if err != nil {
-			return numberReason(err, v.Type())
-		}
-		v.SetUint(n)
 	}
-	return ""
-}
-
-func numberReason(err error, t reflect.Type) string {
-	if errors.Is(err, strconv.ErrRange) {
-		size := t.Bits()
-		if size == 0 {
-			size = bits.UintSize
-		}
-		return fmt.Sprintf("does not fit %d bits", size)
+	slices.SortFunc(doubles, func(a, b [2]*field) int { return a[0].order - b[0].order })
+	for _, d := range doubles {
+		report(d[0], d[1])
 	}
-	return "is not a whole number"
 }
 
 // announce sends the records of a load, before its effect.
 func (l *Loader) announce(ctx context.Context) error {
-	sink := event.Sink{Audit: l.opts.Audit, Logger: l.opts.Logger, Room: "secrets", Name: l.opts.Name}
+	sink := l.opts.sink()
 	refused := func(err error) error {
 		return fmt.Errorf("secrets: nothing was loaded, because the audit handler refused the record: %w", err)
 	}
-	if err := sink.Emit(ctx, event.SecretLoaded, slog.Int(event.KeyCount, len(l.items)), slog.String(event.KeyOutcome, event.OutcomeSuccess)); err != nil {
+	if err := sink.Emit(ctx, event.SecretLoaded, slog.Int(event.KeyCount, len(l.current().items)), slog.String(event.KeyOutcome, event.OutcomeSuccess)); err != nil {
 		return refused(err)
 	}
 	for _, s := range l.Report() {

@@ -24,7 +24,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // from loads out of sources only, without a word.
 func from(sources ...secrets.Source) secrets.Options {
-	return secrets.Options{Sources: sources, Logger: quiet}
+	return secrets.Options{Sources: sources, Logger: quiet, DangerouslyKeepEnvironment: true}
 }
 
 // faultsOf checks that every fault is complete and none holds one of the

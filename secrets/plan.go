@@ -15,6 +15,7 @@ type plan struct {
 	typ    reflect.Type
 	fields []*field
 	byNS   map[string]*field // by the namespace that the validator uses
+	within map[string]bool   // the namespaces of structs that hold fields
 	rules  bool              // any field has a validate tag
 }
 
@@ -24,6 +25,7 @@ var plans sync.Map // reflect.Type -> *plan
 var (
 	secretType   = reflect.TypeFor[Secret]()
 	ringType     = reflect.TypeFor[*Ring]()
+	liveType     = reflect.TypeFor[*Live]()
 	durationType = reflect.TypeFor[time.Duration]()
 )
 
@@ -33,7 +35,7 @@ func planOf(t reflect.Type, c *faults.Collector) *plan {
 	if p, ok := plans.Load(t); ok {
 		return p.(*plan)
 	}
-	p := &plan{typ: t, byNS: map[string]*field{}}
+	p := &plan{typ: t, byNS: map[string]*field{}, within: map[string]bool{}}
 	before := c.Len()
 	p.collect(t, nil, "", c)
 	names := map[string]string{}
@@ -48,6 +50,11 @@ func planOf(t reflect.Type, c *faults.Collector) *plan {
 			ns = t.Name() + "." + ns
 		}
 		p.byNS[ns] = f
+		for i, c := range ns {
+			if c == '.' {
+				p.within[ns[:i]] = true
+			}
+		}
 	}
 	if len(p.fields) == 0 && c.Len() == before {
 		c.Missing("dst", "has no field with a secret tag", "give at least one field a tag as `secret:\"SESSION_KEY,kind=key\"`")
@@ -68,11 +75,11 @@ func (p *plan) collect(t reflect.Type, index []int, prefix string, c *faults.Col
 			p.rules = true
 		}
 		switch {
-		case !tagged && sf.Type.Kind() == reflect.Struct && sf.Type != secretType && sf.Type != ringType.Elem() && (sf.IsExported() || sf.Anonymous):
+		case !tagged && sf.Type.Kind() == reflect.Struct && sf.Type != secretType && sf.Type != ringType.Elem() && sf.Type != liveType.Elem() && (sf.IsExported() || sf.Anonymous):
 			p.collect(sf.Type, at, path+".", c)
 		case !tagged && holdsTags(sf.Type, nil):
 			c.Missing(path, "has secret tags behind a pointer, slice, map or unexported field, where Load does not look", "hold the struct itself in an exported field")
-		case !tagged && (sf.Type == secretType || sf.Type == ringType) && sf.IsExported():
+		case !tagged && (sf.Type == secretType || sf.Type == ringType || sf.Type == liveType) && sf.IsExported():
 			c.Missing(path, "is a secret without a secret tag, and would stay empty", "add one, or move the field out of what Load fills")
 		case !tagged:
 		case !sf.IsExported():
@@ -84,10 +91,12 @@ func (p *plan) collect(t reflect.Type, index []int, prefix string, c *faults.Col
 				f.target = toSecret
 			case sf.Type == ringType:
 				f.target = toRing
+			case sf.Type == liveType:
+				f.target = toLive
 			case settable(sf.Type):
 				f.target = toPublic
 			default:
-				c.Missing(path, "is of type "+sf.Type.String()+", which Load can not fill", "use secrets.Secret or *secrets.Ring; for public settings string, an integer, bool or time.Duration")
+				c.Missing(path, "is of type "+sf.Type.String()+", which Load can not fill", "use secrets.Secret, *secrets.Live or *secrets.Ring; for public settings string, an integer, bool or time.Duration")
 				continue
 			}
 			f.parseTag(tag, func(reason, fix string) { c.Missing(path, reason, fix) })

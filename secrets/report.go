@@ -43,8 +43,9 @@ type Status struct {
 // ok. Report does no I/O and is safe for concurrent use.
 func (l *Loader) Report() []Status {
 	now := time.Now()
-	out := make([]Status, len(l.items))
-	for i, it := range l.items {
+	items := l.current().items
+	out := make([]Status, len(items))
+	for i, it := range items {
 		s := Status{Field: it.field.path, Name: it.field.name, Source: it.label, MaxAge: it.field.maxAge, Confidence: Unknown}
 		if it.ring != nil {
 			s.Version, s.Created = it.ring.primary()

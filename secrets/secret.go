@@ -140,6 +140,22 @@ func (s Secret) clone() []byte {
 	return bytes.Clone(inner.b)
 }
 
+// peek calls fn with the text itself, if there is one. fn must neither keep it
+// nor touch s.
+func (s Secret) peek(fn func(text []byte)) {
+	if s.p == nil {
+		return
+	}
+	defer runtime.KeepAlive(s.p)
+	inner := s.p.Load()
+	if inner == nil {
+		return
+	}
+	inner.mu.RLock()
+	defer inner.mu.RUnlock()
+	fn(inner.b)
+}
+
 // Equal reports whether both hold the same text. The time it takes tells
 // nothing about the texts but their lengths in blocks of 64 bytes. A Secret
 // that holds no value equals nothing, not even itself, so that a secret someone

@@ -2,18 +2,16 @@ package secrets
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"time"
 
-	"github.com/inovy/hardening/internal/filepoll"
+	"github.com/inovy/hardening"
 )
 
-// Source is a place where [Load] looks for values. Make one with [Env] or
-// [Dir]; the zero Source is a fault.
+// Source is a place where [Load] looks for values. Make one with [Systemd],
+// [Dir], [Env], [DotEnv], [Encrypted] or [From]; the zero Source is a fault.
 type Source struct {
 	_    [0]func()
 	impl source
@@ -24,48 +22,92 @@ type Source struct {
 type source interface {
 	// label is how faults and reports call the source.
 	label() string
-	// refs appends to out where the values of the fields may stand, in the order
-	// of the fields, and returns faults of the source itself.
-	refs(ctx context.Context, fields []*field, out []ref) ([]ref, []flaw)
+	// find adds to s where the values of its fields may stand.
+	find(ctx context.Context, s *search)
+}
+
+// search is one look through all sources.
+type search struct {
+	environment hardening.Environment
+	fields      []*field
+	source      int   // index of the source that is asked
+	refs        []ref // what was found
+	variables   []string
+	complain    func(source int, bad flaw) // of a source itself
+}
+
+func (s *search) add(r ref) {
+	r.source = s.source
+	s.refs = append(s.refs, r)
 }
 
 // ref is one place at which a value was found.
 type ref struct {
-	field *field
-	label string // where: "the environment", "/run/secrets/x"
-	value []byte // if path is ""
-	path  string // file to read
-	flaw  *flaw  // found, but not usable
+	field  *field // nil: a file that holds values of several fields
+	label  string // where: "the environment", "/run/secrets/x"
+	text   string // of the environment; else:
+	value  []byte // its owner is the ref until it is kept
+	file   *fileRef
+	meta   *Meta
+	flaw   *flaw // found, but not usable
+	source int
+	kept   bool // the value went into a Secret
+	env    bool // stands in the environment of the process
+}
 
-	env     bool // stands in the environment of the process
+// fileRef is a file, and what was learnt about it when it was read.
+type fileRef struct {
+	path    string
+	group   string // files that change together
+	maybe   bool   // it need not exist
+	sealed  bool   // its content is encrypted, so who reads it learns nothing
+	split   func(ctx context.Context, data []byte) ([]pair, *flaw)
 	written time.Time
 	open    string // "" or who else may read the file
+	real    string // path behind all links
+}
+
+// pair is one entry of a file that holds several.
+type pair struct {
+	name  string
+	value []byte
 }
 
 // Env is the environment of the process: NAME itself, or the file that
 // NAME_FILE names, as container images do it. Both set is a fault. Empty is
 // not set. Faults do not show what NAME_FILE holds: it may be a secret that
 // someone put into the wrong variable.
+//
+// Once everything is loaded the secrets are taken out of the environment, so
+// that children do not inherit them and, on Linux, /proc/self/environ does not
+// show them (see [Options.DangerouslyKeepEnvironment]); public settings and
+// NAME_FILE stay. On Linux a name that stands twice in the environment the
+// process was started with, once with this value and once with that, is a
+// fault: which of them counts depends on who asks.
 func Env() Source { return Source{impl: envSource{}} }
 
 type envSource struct{}
 
 func (envSource) label() string { return "the environment" }
 
-func (envSource) refs(_ context.Context, fields []*field, out []ref) ([]ref, []flaw) {
-	for _, f := range fields {
+func (envSource) find(_ context.Context, s *search) {
+	doubled := doubledVariables()
+	for _, f := range s.fields {
 		value, file := os.Getenv(f.name), os.Getenv(f.file)
 		switch {
+		case value == "" && file == "":
 		case value != "" && file != "":
-			out = append(out, ref{field: f, label: "the environment", flaw: &flaw{
+			s.add(ref{field: f, label: "the environment", flaw: &flaw{
 				reason: "both " + f.name + " and " + f.file + " are set", fix: "set one of them"}})
 		case file != "":
-			out = append(out, ref{field: f, label: "the file that " + f.file + " names", path: file})
-		case value != "":
-			out = append(out, ref{field: f, label: "the environment", value: []byte(value), env: true})
+			s.add(ref{field: f, label: "the file that " + f.file + " names", file: &fileRef{path: file, group: filepath.Dir(file)}})
+		case len(doubled) > 0 && doubled[f.name]:
+			s.add(ref{field: f, label: "the environment", flaw: &flaw{
+				reason: "was set twice, with different values, when the process was started", fix: "set it once"}})
+		default:
+			s.add(ref{field: f, label: "the environment", text: value, env: true})
 		}
 	}
-	return out, nil
 }
 
 // Dir is a directory with one file per value, as Kubernetes and Docker mount
@@ -77,88 +119,146 @@ func (envSource) refs(_ context.Context, fields []*field, out []ref) ([]ref, []f
 // (see [Options.DangerouslyAllowReadableFiles]); on tmpfs and ramfs, where
 // Kubernetes puts secrets with mode 0644 for one pod alone, readable by others
 // is a failing finding and no fault.
+//
+// All files are read as one snapshot, so that the files of one Kubernetes mount
+// come from one generation of it, and are looked at again every
+// [Options.PollInterval].
 func Dir(path string) Source { return Source{impl: dirSource{path}} }
 
 type dirSource struct{ path string }
 
 func (d dirSource) label() string { return "the directory " + d.path }
 
-func (d dirSource) refs(_ context.Context, fields []*field, out []ref) ([]ref, []flaw) {
+func (d dirSource) find(_ context.Context, s *search) {
 	if d.path == "" {
-		return out, []flaw{{reason: "is a Dir without a path", fix: "name the directory, as in Dir(\"/run/secrets\")"}}
-	}
-	entries, err := os.ReadDir(d.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return out, nil
-	case err != nil:
-		return out, []flaw{{reason: "can not be listed: not a directory, or not open to this process", fix: "check the mount and its mode"}}
-	}
-	there := make([]string, len(entries)) // sorted, by ReadDir's promise
-	for i, e := range entries {
-		there[i] = e.Name()
-	}
-	for _, f := range fields {
-		spellings := [2]string{f.name, f.lower}
-		for _, file := range slices.Compact(spellings[:]) {
-			if _, ok := slices.BinarySearch(there, file); ok {
-				path := filepath.Join(d.path, file)
-				out = append(out, ref{field: f, label: path, path: path})
-			}
-		}
-	}
-	return out, nil
-}
-
-// readFiles fills in the values of all refs that stand in files, as one
-// consistent snapshot, and judges the files.
-func readFiles(refs []ref, allowReadable bool) {
-	var paths []string
-	for _, r := range refs {
-		if r.path != "" {
-			paths = append(paths, r.path)
-		}
-	}
-	if len(paths) == 0 {
+		s.complain(s.source, flaw{reason: "is a Dir without a path", fix: "name the directory, as in Dir(\"/run/secrets\")"})
 		return
 	}
-	snapshot := filepoll.Read(paths, maxBytes)
-	defer snapshot.Wipe()
-	next := 0
-	for i := range refs {
-		r := &refs[i]
-		if r.path == "" {
-			continue
+	info, err := os.Stat(d.path)
+	if os.IsNotExist(err) {
+		return
+	}
+	if err != nil || !info.IsDir() {
+		s.complain(s.source, flaw{reason: "can not be listed: not a directory, or not open to this process", fix: "check the mount and its mode"})
+		return
+	}
+	for _, f := range s.fields {
+		path := filepath.Join(d.path, f.name)
+		s.add(ref{field: f, label: path, file: &fileRef{path: path, group: d.path, maybe: true}})
+		if f.lower != f.name {
+			path = filepath.Join(d.path, f.lower)
+			s.add(ref{field: f, label: path, file: &fileRef{path: path, group: d.path, maybe: true}})
 		}
-		file := snapshot.Files[next]
-		next++
-		if file.Err != nil {
-			r.flaw = fileFlaw(file.Err)
-			continue
-		}
-		r.written = file.Info.ModTime()
-		open, bad := judgeMode(file, r.field.target != toPublic, allowReadable)
-		if bad != nil {
-			r.flaw = bad
-			continue
-		}
-		r.open = open
-		r.value = append(make([]byte, 0, len(file.Data)), file.Data...)
 	}
 }
 
-func fileFlaw(err error) *flaw {
-	switch {
-	case errors.Is(err, filepoll.ErrMissing):
-		return &flaw{reason: "names a file that does not exist, or a link that points nowhere", fix: "check the mount and the path"}
-	case errors.Is(err, filepoll.ErrNotRegular):
-		return &flaw{reason: "is not a regular file", fix: "mount the secret as a plain file"}
-	case errors.Is(err, filepoll.ErrTooLarge):
-		return &flaw{reason: "is larger than 1 MiB", fix: "check what was put there"}
-	case errors.Is(err, filepoll.ErrPermission):
-		return &flaw{reason: "may not be read by this process", fix: "give the file to the user the service runs as, mode 0400"}
-	case errors.Is(err, filepoll.ErrUnsettled):
-		return &flaw{reason: "kept changing while it was read", fix: "start again when whatever writes it is done"}
+// Systemd is the directory of the credentials that systemd passes to a service
+// (LoadCredential=, SetCredential= and their encrypted forms), with one file
+// per value as in [Dir]. It holds nothing where CREDENTIALS_DIRECTORY is not
+// set. systemd does not change credentials while a service runs: restart it
+// after a rotation.
+func Systemd() Source { return Source{impl: systemdSource{}} }
+
+type systemdSource struct{}
+
+func (systemdSource) label() string { return "systemd's credentials" }
+
+func (systemdSource) find(ctx context.Context, s *search) {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" {
+		return
 	}
-	return &flaw{reason: "could not be read", fix: "check the disk and the mount"}
+	if !filepath.IsAbs(dir) {
+		s.complain(s.source, flaw{reason: "CREDENTIALS_DIRECTORY is not an absolute path", fix: "let systemd set it"})
+		return
+	}
+	dirSource{dir}.find(ctx, s)
+}
+
+// DotEnv is a file of NAME=value lines for development: outside
+// [hardening.Development] it is never read, and that it exists there is a
+// fault. A file that does not exist holds nothing.
+//
+// A value is taken as it stands up to the end of the line, without white space
+// around it: $, \ and quotes inside it mean nothing, and # begins a comment only
+// after white space. In 'single quotes' everything stands for itself, in
+// "double quotes" \n, \r, \t, \", \$ and \\ are known and nothing else may follow a
+// backslash; both may span lines. "export " may precede a name. A name that
+// stands twice is a fault. Faults tell the number of the line, and nothing of it.
+func DotEnv(path string) Source { return Source{impl: dotEnvSource{path}} }
+
+type dotEnvSource struct{ path string }
+
+func (d dotEnvSource) label() string { return "the file " + d.path }
+
+func (d dotEnvSource) find(_ context.Context, s *search) {
+	if d.path == "" {
+		s.complain(s.source, flaw{reason: "is a DotEnv without a path", fix: "name the file, as in DotEnv(\".env.local\")"})
+		return
+	}
+	if s.environment != hardening.Development {
+		if _, err := os.Lstat(d.path); err == nil {
+			s.complain(s.source, flaw{reason: "exists outside Development", fix: "remove the file: a real environment has mounts, credentials or a provider"})
+		}
+		return
+	}
+	s.add(ref{label: d.path, file: &fileRef{path: d.path, group: d.path, maybe: true, split: func(_ context.Context, data []byte) ([]pair, *flaw) {
+		return parseDotEnv(data)
+	}}})
+}
+
+// Encrypted is a file that open turns into NAME=value lines as [DotEnv] reads
+// them, in any environment. The file must exist. open may be called again
+// whenever the file changes, never twice at once, and what it returns is wiped
+// after use. An error of open refuses the file; only a [*hardening.ConfigError]
+// in it is shown, because any other may hold what was decrypted.
+//
+// variables are those in which the keys of open stand: they are taken out of the
+// environment when Load succeeds. Package agefile opens age files.
+func Encrypted(path string, open func(ctx context.Context, sealed []byte) ([]byte, error), variables ...string) Source {
+	return Source{impl: encryptedSource{path, open, append([]string(nil), variables...)}}
+}
+
+type encryptedSource struct {
+	path      string
+	open      func(context.Context, []byte) ([]byte, error)
+	variables []string
+}
+
+func (e encryptedSource) label() string { return "the encrypted file " + e.path }
+
+func (e encryptedSource) find(_ context.Context, s *search) {
+	if e.path == "" || e.open == nil {
+		s.complain(s.source, flaw{reason: "is an Encrypted without a path or a function that opens it", fix: "give both"})
+		return
+	}
+	s.variables = append(s.variables, e.variables...)
+	s.add(ref{label: e.path, file: &fileRef{path: e.path, group: e.path, sealed: true, split: e.split}})
+}
+
+func (e encryptedSource) split(ctx context.Context, data []byte) ([]pair, *flaw) {
+	var plain []byte
+	err, panicked := run(func() (err error) { plain, err = e.open(ctx, data); return err })
+	defer clear(plain)
+	if bad := safeFlaw(err, panicked, "could not be decrypted", "check the identity and whether the file is whole"); bad != nil {
+		return nil, bad
+	}
+	return parseDotEnv(plain)
+}
+
+// safeFlaw makes a flaw of an error that others made: of one that may hold a
+// value nothing is shown.
+func safeFlaw(err error, panicked bool, reason, fix string) *flaw {
+	if err == nil && !panicked {
+		return nil
+	}
+	var more []string
+	for fault := range hardening.Faults(err) {
+		more = append(more, fault.Field+" "+fault.Reason)
+		fix = fault.Fix
+	}
+	if more != nil {
+		reason += ": " + strings.Join(more, "; ")
+	}
+	return &flaw{reason: reason, fix: fix}
 }

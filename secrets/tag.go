@@ -40,6 +40,7 @@ const (
 	toPublic target = iota
 	toSecret
 	toRing
+	toLive
 )
 
 // namePattern allows what environments, Kubernetes and Docker allow, and no
@@ -50,6 +51,7 @@ var namePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
 var optionsOf = map[target][]string{
 	toPublic: {"public", "default", "optional"},
 	toSecret: {"kind", "bits", "prefix", "minlen", "maxage", "optional"},
+	toLive:   {"kind", "bits", "prefix", "minlen", "maxage", "optional"},
 	toRing:   {"kind", "bits", "maxage", "grace", "activate"},
 }
 
@@ -154,7 +156,7 @@ func (f *field) checkOptions(seen map[string]bool, complain func(reason, fix str
 	switch {
 	case f.target == toPublic && !seen["public"]:
 		complain("is of type "+f.typ.String()+", which shows what it holds", "make it a secrets.Secret, or add public to its tag if it is no secret")
-	case f.target == toSecret && !seen["kind"]:
+	case (f.target == toSecret || f.target == toLive) && !seen["kind"]:
 		complain("does not say what kind of secret it is", "add kind=key, token, password, url or pem to its tag")
 	case f.target == toPublic && seen["default"] && f.optional:
 		complain("has both default and optional in its tag", "a setting with a default is never missing: drop optional")

@@ -16,25 +16,32 @@ import (
 var validators = sync.OnceValue(func() *validator.Validate {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	v.RegisterCustomTypeFunc(func(field reflect.Value) any {
-		if s, ok := field.Interface().(Secret); ok {
+		switch s := field.Interface().(type) {
+		case Secret:
 			return Expose(s)
+		case Live:
+			return Expose(s.Get())
 		}
 		return nil
-	}, Secret{})
+	}, Secret{}, Live{})
 	return v
 })
 
 // validate runs the validate tags over a filled copy of dst and adds what they
 // find to c. The validator's own errors hold the values they refuse, and go no
-// further than this function. failed fields are left out.
-func (p *plan) validate(ctx context.Context, filled reflect.Value, failed map[*field]bool, c *faults.Collector) {
+// further than this function. failed fields (nil: none) are left out, and if only
+// Load's own fields are asked for, all others.
+func (p *plan) validate(ctx context.Context, filled reflect.Value, failed []bool, own bool, c *faults.Collector) {
 	if !p.rules {
 		return
 	}
 	skip := func(ns []byte) bool {
 		f := p.byNS[string(ns)]
+		if f == nil {
+			return own && !p.within[string(ns)]
+		}
 		// A secret without a rule is not even unpacked.
-		return f != nil && (failed[f] || f.rule == "" && f.target != toPublic)
+		return f.rule == "" && f.target != toPublic || failed != nil && failed[f.order]
 	}
 	err, panicked := run(func() error { return validators().StructFilteredCtx(ctx, filled.Interface(), skip) })
 	if panicked {

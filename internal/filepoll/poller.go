@@ -3,6 +3,7 @@ package filepoll
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"sync"
 	"time"
 )
@@ -19,9 +20,13 @@ type Config struct {
 	// interval. It runs in the poller's goroutine, never twice at once, and
 	// must not keep the data. An error means that the snapshot was refused; it
 	// is offered again only when the files change once more or [Poller.Poll]
-	// is called.
+	// is called, or at the next look if the error wraps [ErrRetry].
 	Apply func(context.Context, Snapshot) error
 }
+
+// ErrRetry in an error of [Config.Apply] says that it was not the content that
+// was refused: it is offered again at the next look.
+var ErrRetry = errors.New("to be tried again")
 
 // Poller watches files until it is closed.
 type Poller struct {
@@ -77,8 +82,9 @@ func (p *Poller) look(ctx context.Context) {
 	if sum == p.applied || !settled {
 		return
 	}
-	p.applied = sum // applied or refused: in both cases not again until it changes
-	_ = p.cfg.Apply(ctx, s)
+	if err := p.cfg.Apply(ctx, s); !errors.Is(err, ErrRetry) {
+		p.applied = sum // applied or refused: in both cases not again until it changes
+	}
 }
 
 // Poll looks at once and applies what it finds without waiting for it to
@@ -93,8 +99,11 @@ func (p *Poller) Poll(ctx context.Context) error {
 	s := Read(p.cfg.Paths, p.cfg.MaxBytes)
 	defer s.Wipe()
 	p.pending = s.Sum()
-	p.applied = p.pending
-	return p.cfg.Apply(ctx, s)
+	err := p.cfg.Apply(ctx, s)
+	if !errors.Is(err, ErrRetry) {
+		p.applied = p.pending
+	}
+	return err
 }
 
 // Close stops the poller and waits for an Apply that is under way. It may be

@@ -1,0 +1,117 @@
+package secrets
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"slices"
+
+	"github.com/inovy/hardening/internal/filepoll"
+)
+
+// read fills in the values of all refs that stand in files, as one consistent
+// snapshot, and judges the files. It returns the snapshot, which the caller
+// wipes.
+func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot {
+	var paths []string
+	for _, r := range s.refs {
+		if r.file != nil {
+			paths = append(paths, r.file.path)
+		}
+	}
+	if len(paths) == 0 {
+		return filepoll.Snapshot{}
+	}
+	snapshot := filepoll.Read(paths, maxBytes)
+	var split []ref
+	next := 0
+	refs := s.refs[:0]
+	for _, r := range s.refs {
+		if r.file == nil {
+			refs = append(refs, r)
+			continue
+		}
+		file := snapshot.Files[next]
+		next++
+		if errors.Is(file.Err, filepoll.ErrMissing) && r.file.maybe {
+			if _, err := os.Lstat(r.file.path); err != nil {
+				continue
+			}
+		}
+		if r.flaw = r.file.judge(file, r.field, allowReadable); r.flaw != nil && r.field == nil {
+			s.complain(r.source, *r.flaw)
+			continue
+		}
+		switch {
+		case r.flaw != nil:
+		case r.field != nil:
+			r.value = append(make([]byte, 0, len(file.Data)), file.Data...)
+		default:
+			pairs, bad := r.file.split(ctx, file.Data)
+			if bad != nil {
+				s.complain(r.source, *bad)
+			}
+			split = append(split, r.expand(s.fields, pairs)...)
+			continue
+		}
+		refs = append(refs, r)
+	}
+	s.refs = append(refs, split...)
+	return snapshot
+}
+
+// judge returns the flaw of a file that was read, and notes what is known about
+// it. f is nil for a file of many values.
+func (r *fileRef) judge(file filepoll.File, f *field, allowReadable bool) (bad *flaw) {
+	if file.Err != nil {
+		return fileFlaw(file.Err)
+	}
+	r.written, r.real = file.Info.ModTime(), file.Real
+	secret := !r.sealed && (f == nil || f.target != toPublic)
+	r.open, bad = judgeMode(file, secret, allowReadable)
+	return bad
+}
+
+// expand returns a ref per field that the pairs have a value for, and wipes the
+// others.
+func (r ref) expand(fields []*field, pairs []pair) []ref {
+	var out []ref
+	for _, p := range pairs {
+		i := slices.IndexFunc(fields, func(f *field) bool { return f.name == p.name })
+		if i < 0 {
+			clear(p.value)
+			continue
+		}
+		one := r
+		one.field, one.value = fields[i], p.value
+		out = append(out, one)
+	}
+	return out
+}
+
+// find returns the value of a field among pairs.
+func find(pairs []pair, name string) []byte {
+	for _, p := range pairs {
+		if p.name == name {
+			return bytes.Clone(p.value)
+		}
+	}
+	return nil
+}
+
+func fileFlaw(err error) *flaw {
+	switch {
+	case errors.Is(err, filepoll.ErrMissing):
+		return &flaw{reason: "names a file that does not exist, or a link that points nowhere", fix: "check the mount and the path"}
+	case errors.Is(err, filepoll.ErrNotRegular):
+		return &flaw{reason: "is not a regular file", fix: "mount the secret as a plain file"}
+	case errors.Is(err, filepoll.ErrTooLarge):
+		return &flaw{reason: "is larger than 1 MiB", fix: "check what was put there"}
+	case errors.Is(err, filepoll.ErrPermission):
+		return &flaw{reason: "may not be read by this process", fix: "give the file to the user the service runs as, mode 0400"}
+	case errors.Is(err, filepoll.ErrUnsettled):
+		return &flaw{reason: "kept changing while it was read", fix: "start again when whatever writes it is done"}
+	}
+	return &flaw{reason: "could not be read", fix: "check the disk and the mount"}
+}

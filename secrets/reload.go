@@ -1,0 +1,505 @@
+package secrets
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/filepoll"
+)
+
+// Reload looks at once at every file and asks every Provider that a secret came
+// from, without waiting for [Options.PollInterval] or for a file to stand still:
+// call it on SIGHUP, or when a service refuses a password. Live and Ring fields
+// take new values over; that a Secret field has a new one is reported by
+// [Loader.Check], for it never changes. What came from the environment has no
+// source any more.
+//
+// The error holds every fault, as that of Load does, or says that the audit
+// handler refused. What belongs together, the files of one directory or the
+// values of one Provider, is then left as it was, whole; the rest is taken over.
+func (l *Loader) Reload(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("secrets: nothing was looked at: %w", err)
+	}
+	var err error
+	if l.poller != nil {
+		err = l.poller.Poll(ctx)
+	} else if len(l.watched) > 0 {
+		s := filepoll.Read(l.paths(), maxBytes)
+		err = l.applyFiles(ctx, s)
+		s.Wipe()
+	}
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
+	return errors.Join(err, l.applyProviders(ctx, false))
+}
+
+// watched is a file that items came from.
+type watched struct {
+	file  *fileRef
+	items []int
+}
+
+// look is what a source has for an item now. The value belongs to who made it.
+type look struct {
+	item    int
+	group   string // what is taken over together or not at all
+	value   []byte
+	bad     *flaw
+	written time.Time
+	open    string
+	meta    *Meta
+}
+
+// update is a new value that keeps the rules.
+type update struct {
+	look
+	f       *field
+	secret  Secret
+	keys    []ringKey
+	relaxed string
+	sum     uint64
+}
+
+// failure is why the last look at a secret changed nothing.
+type failure struct {
+	group string
+	fault *hardening.ConfigError
+	at    time.Time
+}
+
+// watch starts what keeps Live and Ring fields up to date. snapshot is what Load
+// read.
+func (l *Loader) watch(ctx context.Context, snapshot filepoll.Snapshot) {
+	changes := func(it item) bool { return it.field.target != toSecret }
+	hot := false
+	for i, it := range l.current().items {
+		switch {
+		case it.file != nil:
+			l.watchFile(it.file, i)
+			hot = hot || changes(it)
+		case it.meta != nil && changes(it) && !slices.Contains(l.vaults, it.source):
+			l.vaults = append(l.vaults, it.source)
+		}
+	}
+	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if hot {
+		l.fixed = l.findFixed()
+		var initial filepoll.Snapshot
+		for _, w := range l.watched {
+			i := slices.IndexFunc(snapshot.Files, func(f filepoll.File) bool { return f.Path == w.file.path })
+			initial.Files = append(initial.Files, snapshot.Files[i])
+		}
+		l.poller = filepoll.Start(ctx, filepoll.Config{Paths: l.paths(), MaxBytes: maxBytes, Interval: l.opts.PollInterval, Apply: l.applyFiles}, initial)
+	}
+	if len(l.vaults) > 0 {
+		l.fetch.Go(func() {
+			tick := time.NewTicker(l.opts.FetchInterval)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+					_ = l.applyProviders(ctx, true) // announced and in Check
+				}
+			}
+		})
+	}
+}
+
+func (l *Loader) watchFile(file *fileRef, item int) {
+	for i := range l.watched {
+		if l.watched[i].file.path == file.path {
+			l.watched[i].items = append(l.watched[i].items, item)
+			return
+		}
+	}
+	l.watched = append(l.watched, watched{file, []int{item}})
+}
+
+func (l *Loader) paths() []string {
+	paths := make([]string, len(l.watched))
+	for i, w := range l.watched {
+		paths[i] = w.file.path
+	}
+	return paths
+}
+
+// findFixed names the secrets whose file is a mount point itself: a volume's
+// subPath or a single file mounted by a container engine. What replaces the file
+// on the host does not reach the mount.
+func (l *Loader) findFixed() (names []string) {
+	points := mountPoints()
+	for _, w := range l.watched {
+		path, err := filepath.Abs(w.file.path)
+		if err != nil || !points[path] && !points[w.file.real] {
+			continue
+		}
+		for _, i := range w.items {
+			names = append(names, l.current().items[i].field.name)
+		}
+	}
+	return names
+}
+
+// applyFiles takes over what the watched files hold now.
+func (l *Loader) applyFiles(ctx context.Context, s filepoll.Snapshot) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var looks []look
+	items := l.current().items
+	for n, w := range l.watched {
+		bad := w.file.judge(s.Files[n], l.narrowest(w), l.opts.allowReadable())
+		var pairs []pair
+		if bad == nil && w.file.split != nil {
+			pairs, bad = w.file.split(ctx, s.Files[n].Data)
+		}
+		for _, i := range w.items {
+			one := look{item: i, group: w.file.group, bad: bad, written: w.file.written, open: w.file.open}
+			switch {
+			case bad != nil:
+			case w.file.split == nil:
+				one.value = s.Files[n].Data
+			default:
+				one.value = find(pairs, items[i].field.name)
+				defer clear(one.value)
+			}
+			looks = append(looks, one)
+		}
+		wipePairs(pairs)
+	}
+	return l.refresh(ctx, looks)
+}
+
+// narrowest returns the field by which a file is judged, nil if it has many.
+func (l *Loader) narrowest(w watched) *field {
+	if w.file.split != nil {
+		return nil
+	}
+	return l.current().items[w.items[0]].field
+}
+
+// applyProviders takes over what the Providers hold now; of hot items only, or
+// of all.
+func (l *Loader) applyProviders(ctx context.Context, hot bool) error {
+	bySource := map[int][]int{}
+	items := l.current().items
+	for i, it := range items {
+		if it.meta != nil && (!hot || it.field.target != toSecret) {
+			bySource[it.source] = append(bySource[it.source], i)
+		}
+	}
+	var looks []look
+	for source, which := range bySource {
+		p := l.opts.Sources[source].impl.(providerSource)
+		fields := make([]*field, len(which))
+		for n, i := range which {
+			fields[n] = items[i].field
+		}
+		for n, got := range p.fetch(ctx, fields) {
+			if got.value == nil && got.bad == nil {
+				got.bad = &flaw{reason: "is gone", fix: "put it back; the last good value stays in use"}
+			}
+			looks = append(looks, look{item: which[n], group: p.name, value: got.value, bad: got.bad, meta: &got.meta})
+			defer clear(got.value)
+		}
+	}
+	if err := ctx.Err(); err != nil || looks == nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refresh(ctx, looks)
+}
+
+// refresh takes over the looks of those groups in which every value keeps every
+// rule. l.mu is held.
+func (l *Loader) refresh(ctx context.Context, looks []look) error {
+	if l.closed {
+		return ErrClosed
+	}
+	r := &refresh{loader: l, now: l.current(), bad: map[string][]*hardening.ConfigError{}}
+	for _, one := range looks {
+		r.groups = appendNew(r.groups, one.group)
+		r.consider(one)
+	}
+	r.settle(ctx)
+	// The records come first: they may refuse the change.
+	if err := r.announce(ctx); err != nil {
+		r.drop(func(update) bool { return true })
+		return err
+	}
+	return r.commit()
+}
+
+// refresh is one run of Loader.refresh.
+type refresh struct {
+	loader  *Loader
+	now     *state
+	groups  []string // that were looked at
+	updates []update
+	stale   []string
+	bad     map[string][]*hardening.ConfigError // by group
+}
+
+func (r *refresh) fail(group string, f *field, label string, bad flaw) {
+	r.bad[group] = append(r.bad[group], &hardening.ConfigError{
+		Room: "secrets", Field: f.path, Value: hardening.Redacted, Reason: f.where(label) + ": " + bad.reason, Fix: bad.fix,
+	})
+}
+
+// consider checks a value that differs from the one in use.
+func (r *refresh) consider(one look) {
+	l, it := r.loader, r.now.items[one.item]
+	if one.bad != nil {
+		r.fail(one.group, it.field, it.label, *one.bad)
+		return
+	}
+	value := cutNewline(one.value)
+	if len(value) == 0 {
+		r.fail(one.group, it.field, it.label, flaw{reason: "is empty now", fix: "put a value there; the last good one stays in use"})
+		return
+	}
+	u := update{look: one, f: it.field, sum: maphash.Bytes(l.seed, value)}
+	if u.sum == it.sum {
+		return
+	}
+	if bad := checkText(u.f.kind, value); bad != nil {
+		r.fail(one.group, u.f, it.label, *bad)
+		return
+	}
+	var flaws []flaw
+	if u.f.target == toRing {
+		u.keys, flaws = parseRing(value, u.f.bits, time.Now())
+	} else {
+		flaws = u.f.checkSecret(value)
+	}
+	refused := false
+	for _, bad := range flaws {
+		if bad.soft && l.opts.Environment == hardening.Development {
+			u.relaxed = bad.reason
+			continue
+		}
+		refused = true
+		r.fail(one.group, u.f, it.label, bad)
+	}
+	switch {
+	case refused:
+	case u.f.target == toSecret:
+		r.stale = append(r.stale, u.f.name)
+	default:
+		if u.f.target == toLive {
+			u.secret = newVault(1).seal(bytes.Clone(value))
+		}
+		r.updates = append(r.updates, u)
+	}
+}
+
+// settle drops the updates of groups with a fault, and then of those that do
+// not go together with what else is in use, until the rest does.
+func (r *refresh) settle(ctx context.Context) {
+	for {
+		r.drop(func(u update) bool { return r.bad[u.group] != nil })
+		if len(r.updates) == 0 {
+			return
+		}
+		c := faults.For("secrets")
+		items, lives := r.merge()
+		var blamed []string
+		eachDouble(items, r.loader.seed, func(f, first *field) {
+			c.Secret(f.path, f.name+": "+sameAs(first).reason, sameAs(first).fix)
+			blamed = append(blamed, first.path)
+		})
+		r.loader.validate(ctx, lives, c)
+		found := false
+		for fault := range hardening.Faults(c.Err()) {
+			found = true
+			blamed = append(blamed, fault.Field)
+		}
+		if !found {
+			return
+		}
+		// Whose update it is that breaks a rule between two fields may not be
+		// plain from the fault; then none is taken.
+		guilty := map[string]bool{}
+		for _, u := range r.updates {
+			if slices.Contains(blamed, u.f.path) {
+				guilty[u.group] = true
+			}
+		}
+		for _, u := range r.updates {
+			if len(guilty) == 0 || guilty[u.group] {
+				r.bad[u.group] = slices.Collect(hardening.Faults(c.Err()))
+			}
+		}
+	}
+}
+
+// drop forgets updates and wipes their values.
+func (r *refresh) drop(which func(update) bool) {
+	r.updates = slices.DeleteFunc(r.updates, func(u update) bool {
+		if !which(u) {
+			return false
+		}
+		u.secret.Destroy()
+		wipeKeys(u.keys)
+		return true
+	})
+}
+
+// merge returns items and values of Lives with the updates in. Rings whose keys
+// are new stand in as rings of their own.
+func (r *refresh) merge() ([]item, *liveSet) {
+	items := slices.Clone(r.now.items)
+	set := &liveSet{}
+	if r.loader.lives != nil {
+		set.values = slices.Clone(r.loader.lives.Load().values)
+	}
+	at := r.loader.liveIndex()
+	for _, u := range r.updates {
+		it := &items[u.item]
+		it.relaxed, it.written, it.open, it.sum = u.relaxed, u.written, u.open, u.sum
+		if u.meta != nil {
+			it.meta = u.meta
+		}
+		if u.f.target == toLive {
+			it.secret = u.secret
+			set.values[at[u.item]] = u.secret
+		} else {
+			it.ring = &Ring{p: new(atomic.Pointer[ringBox])}
+			it.ring.p.Store(&ringBox{keys: u.keys})
+		}
+	}
+	return items, set
+}
+
+// liveIndex returns, by item, the place of its value in the liveSet: Lives were
+// numbered in the order of the items.
+func (l *Loader) liveIndex() map[int]int {
+	at := map[int]int{}
+	for i, it := range l.current().items {
+		if it.field.target == toLive {
+			at[i] = len(at)
+		}
+	}
+	return at
+}
+
+// validate runs the validate tags over Load's own fields, with Lives that hold
+// set.
+func (l *Loader) validate(ctx context.Context, set *liveSet, c *faults.Collector) {
+	own := l.current().own
+	if !l.plan.rules || !own.IsValid() {
+		return
+	}
+	p := new(atomic.Pointer[liveSet])
+	p.Store(set)
+	filled := reflect.New(own.Elem().Type())
+	filled.Elem().Set(own.Elem())
+	for _, f := range l.plan.fields {
+		if f.target != toLive {
+			continue
+		}
+		if live := own.Elem().FieldByIndex(f.index).Interface().(*Live); live != nil {
+			filled.Elem().FieldByIndex(f.index).Set(reflect.ValueOf(&Live{p: p, i: live.i}))
+		}
+	}
+	l.plan.validate(ctx, filled, nil, true, c)
+}
+
+// announce sends the records of what is about to be taken over and of what is
+// not. A failure that was announced before is not announced again.
+func (r *refresh) announce(ctx context.Context) error {
+	l, sink := r.loader, r.loader.opts.sink()
+	for _, group := range r.groups {
+		var reasons []string
+		for _, fault := range r.bad[group] {
+			reasons = append(reasons, fault.Reason)
+		}
+		text := strings.Join(reasons, "; ")
+		if text == l.told[group] {
+			continue
+		}
+		if l.told == nil {
+			l.told = map[string]string{}
+		}
+		l.told[group] = text
+		if text != "" {
+			_ = sink.Emit(ctx, event.SecretReloadFail, slog.String(event.KeyObjectType, "secret"), slog.String(event.KeyObject, group),
+				slog.String(event.KeyOutcome, event.OutcomeFailure), slog.String(event.KeyReason, text)) // there is no change to refuse
+		}
+	}
+	for _, u := range r.updates {
+		err := sink.Emit(ctx, event.SecretRotated, slog.String(event.KeyObjectType, "secret"), slog.String(event.KeyObject, u.f.name),
+			slog.String(event.KeyOutcome, event.OutcomeSuccess), slog.String(event.KeyReason, "its source has a new value: "+r.now.items[u.item].label))
+		if err != nil {
+			return fmt.Errorf("secrets: the last good values stay, because the audit handler refused the record: %w", errors.Join(filepoll.ErrRetry, err))
+		}
+	}
+	return nil
+}
+
+// commit makes the updates visible: all Lives at one moment.
+func (r *refresh) commit() error {
+	l, now := r.loader, time.Now()
+	items, lives := r.merge()
+	next := &state{items: items, own: r.now.own}
+	for i := range items {
+		items[i].ring = r.now.items[i].ring
+	}
+	for _, old := range r.now.failures {
+		if !slices.Contains(r.groups, old.group) {
+			next.failures = append(next.failures, old)
+		}
+	}
+	var all []error
+	for _, group := range r.groups {
+		for _, fault := range r.bad[group] {
+			next.failures = append(next.failures, failure{group, fault, now})
+			all = append(all, fault)
+		}
+	}
+	next.stale = r.now.stale
+	for _, name := range r.stale {
+		next.stale = appendNew(next.stale, name)
+	}
+	c := Change{At: now}
+	slices.SortFunc(r.updates, func(a, b update) int { return a.item - b.item })
+	for _, u := range r.updates {
+		c.Names = append(c.Names, u.f.name)
+		if u.f.target == toRing {
+			items[u.item].ring.replace(u.keys)
+		}
+	}
+	if l.lives != nil {
+		l.lives.Store(lives)
+	}
+	l.state.Store(next)
+	if len(c.Names) > 0 {
+		l.subscribers.tell(c)
+	}
+	return errors.Join(all...)
+}
+
+// appendNew appends s to a copy of list unless it is there.
+func appendNew(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list[:len(list):len(list)], s)
+}
