@@ -77,7 +77,8 @@ var loaders = []struct {
 			return fmt.Sprintf(`secret:"%s,public"`, name)
 		}),
 		func(typ reflect.Type) func(context.Context) (any, error) {
-			opts := secrets.Options{Sources: []secrets.Source{secrets.Env()}, Logger: slog.New(slog.DiscardHandler)}
+			// The others leave secrets in the environment, and each loop needs them again.
+			opts := secrets.Options{Sources: []secrets.Source{secrets.Env()}, Logger: slog.New(slog.DiscardHandler), DangerouslyKeepEnvironment: true}
 			return func(ctx context.Context) (any, error) {
 				dst := reflect.New(typ).Interface()
 				_, err := secrets.Load(ctx, dst, opts)
