@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -50,10 +51,16 @@ func BenchmarkTake(b *testing.B) {
 		for i := range names {
 			names[i] = fmt.Sprintf("user-%d", i)
 		}
-		for _, n := range []int64{100, 1000} {
-			b.Run(fmt.Sprintf("%dkeys/N=%d/hardening", keys, n), func(b *testing.B) {
+		for _, tt := range []struct {
+			name  string
+			limit Limit
+		}{
+			{"exact", Limit{N: 100, Per: minPer}}, // a ring, and refusals with one key
+			{"buckets", PerHour(maxN)},            // admitted always
+		} {
+			b.Run(fmt.Sprintf("%dkeys/%s", keys, tt.name), func(b *testing.B) {
 				s := newStore(b, MemoryConfig{})
-				c := []Charge{{Rule: "user", N: n, Per: time.Millisecond, Cost: 1}}
+				c := []Charge{{Rule: "user", N: tt.limit.N, Per: tt.limit.Per, Cost: 1}}
 				st := make([]State, 1)
 				b.ReportAllocs()
 				i := 0
@@ -76,6 +83,19 @@ func BenchmarkTake(b *testing.B) {
 				i++
 			}
 		})
+	}
+}
+
+// The same through a Limiter that has one limit, for one address.
+func BenchmarkLimiterTake(b *testing.B) {
+	l, err := New(Config{IP: []Limit{PerHour(maxN)}, Tiers: []Tier{{Name: "t", User: []Limit{PerHour(1)}}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := Request{Addr: netip.MustParseAddr("192.0.2.1")}
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = l.Take(b.Context(), r)
 	}
 }
 

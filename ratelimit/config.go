@@ -58,7 +58,8 @@ type Config struct {
 	// DangerouslyLongIPv6Prefix allows an IPv6Prefix of up to 128.
 	DangerouslyLongIPv6Prefix bool
 
-	// DangerouslyReportOnly counts and reports, and refuses nothing.
+	// DangerouslyReportOnly counts and reports, and refuses nothing: neither Wrap
+	// nor Take.
 	DangerouslyReportOnly bool
 
 	// Store counts. Default: a [MemoryStore] of 256 MiB.
@@ -72,11 +73,13 @@ type Config struct {
 	// [hardening.WriteProblem].
 	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
 
-	// Observe is called with every decision, in the request's goroutine.
+	// Observe is called with every decision but those of Peek, in the request's
+	// goroutine. It must be safe for concurrent use.
 	Observe func(Event)
 
 	// Logger gets excess_rate_limit_exceeded, at most once in ten seconds for
-	// each policy, with the count since. nil = slog.Default() at that moment.
+	// each policy, with the count since; a failing Identify, an unknown tier and a
+	// failing store likewise. nil = slog.Default() at that moment.
 	Logger *slog.Logger
 }
 
@@ -143,6 +146,8 @@ func (c *Config) check(f *faults.Collector) {
 		if len(t.User) == 0 && len(t.IP) == 0 {
 			f.Add(field, t.Name, "has no limits", "set User, IP or both")
 		}
+		emptyList(f, field+".User", t.User, "leave it nil for no limits of users")
+		emptyList(f, field+".IP", t.IP, "leave it nil for no limits of addresses")
 		checkLimits(f, field+".User", t.User)
 		checkLimits(f, field+".IP", t.IP)
 	}

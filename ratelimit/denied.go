@@ -47,16 +47,21 @@ func (s *denials) find(l *Limiter, a netip.Addr) (Decision, bool) {
 }
 
 // remember keeps a refusal if it holds for everything that the address sends:
-// one by a limit of Config.IP, for a request that costs 1.
-func (s *denials) remember(l *Limiter, a netip.Addr, d Decision) {
-	if d.RetryAfter <= 0 {
+// one by a limit of Config.IP, of a request that costs 1.
+func (s *denials) remember(l *Limiter, r *Request, d Decision, by *policy) {
+	if d.RetryAfter <= 0 || r.Cost > 1 {
 		return
 	}
 	for i := range l.ip {
-		if l.ip[i].Name == d.Policy && d.Remaining == 0 {
-			a = l.network(a)
+		if &l.ip[i] == by {
+			a := l.network(r.Addr)
 			s.slots[slotOf(a)].Store(&denial{addr: a, until: time.Now().Add(d.RetryAfter), decision: d})
 			return
 		}
 	}
+}
+
+// forget drops what is remembered about an address.
+func (s *denials) forget(network netip.Addr) {
+	s.slots[slotOf(network)].Store(nil)
 }

@@ -3,13 +3,12 @@ package ratelimit
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
 
-	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/text"
 )
 
 // coalesceFor is how long events of one kind are counted before the next one
@@ -17,15 +16,20 @@ import (
 const coalesceFor = 10 * time.Second
 
 // coalescer sends the first event of a kind at once and then at most one in
-// coalesceFor, with the count of those it stands for.
+// coalesceFor, with the count of those it stands for. What is counted when a
+// flood ends is sent with the next event of its kind: there is no goroutine.
 type coalescer struct {
 	sink event.Sink
 
 	mu    sync.Mutex // guards kinds
-	kinds map[string]*kind
+	kinds map[kind]*tally
 }
 
-type kind struct {
+// kind is an event's name and what tells events of that name apart: a policy.
+// Kinds are few: nothing that a client chooses is in them.
+type kind struct{ name, detail string }
+
+type tally struct {
 	last  time.Time
 	count int64
 }
@@ -33,47 +37,86 @@ type kind struct {
 func newCoalescer(l *Limiter) *coalescer {
 	return &coalescer{
 		sink:  event.Sink{Logger: l.cfg.Logger, Room: "ratelimit", Name: l.cfg.Name},
-		kinds: map[string]*kind{},
+		kinds: map[kind]*tally{},
 	}
 }
 
 // due counts one event and reports whether it is time to send, and for how many.
-// The names of kinds are few: policies, and the three constants below.
-func (c *coalescer) due(name string) (count int64, ok bool) {
+func (c *coalescer) due(k kind) (count int64, ok bool) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k := c.kinds[name]
-	if k == nil {
-		k = new(kind)
-		c.kinds[name] = k
+	t := c.kinds[k]
+	if t == nil {
+		t = new(tally)
+		c.kinds[k] = t
 	}
-	k.count++
-	if !k.last.IsZero() && now.Sub(k.last) < coalesceFor {
+	t.count++
+	if !t.last.IsZero() && now.Sub(t.last) < coalesceFor {
 		return 0, false
 	}
-	count, k.count, k.last = k.count, 0, now
+	count, t.count, t.last = t.count, 0, now
 	return count, true
 }
 
-func (c *coalescer) emit(ctx context.Context, name, kind string, attrs ...slog.Attr) {
-	if n, ok := c.due(kind); ok {
-		attrs = append(attrs, slog.Int64(event.KeyCount, n))
-		_ = c.sink.Emit(ctx, name, attrs...) // an operational logger never refuses
+// send counts an event and sends it if it is due. attrs is called only then.
+func (c *coalescer) send(ctx context.Context, k kind, attrs func() []slog.Attr) {
+	n, ok := c.due(k)
+	if !ok {
+		return
 	}
+	_ = c.sink.Emit(ctx, k.name, append(attrs(), slog.Int64(event.KeyCount, n))...) // an operational logger never refuses
 }
 
-func (c *coalescer) exceeded(r *http.Request, req *Request, d Decision) {
-	if n, ok := c.due("policy:" + d.Policy); ok {
-		_ = c.sink.Emit(r.Context(), event.ExcessRateLimitExceeded,
+func (c *coalescer) exceeded(ctx context.Context, r *Request, d Decision, requestID string) {
+	c.send(ctx, kind{event.ExcessRateLimitExceeded, d.Policy}, func() []slog.Attr {
+		outcome := event.OutcomeDenied
+		if d.ReportOnly {
+			outcome = event.OutcomeSuccess
+		}
+		return append(sender(r, requestID),
+			slog.String(event.KeyOutcome, outcome),
 			slog.String("policy", d.Policy),
-			slog.String(event.KeyClient, addrText(req.Addr)),
-			slog.String(event.KeyActor, req.User),
-			slog.String(event.KeyActorOrg, req.Org),
-			slog.String(event.KeyRequestID, hardening.ClientOf(r).RequestID),
-			slog.Bool("report_only", d.ReportOnly),
-			slog.Int64(event.KeyCount, n))
+			slog.Bool("report_only", d.ReportOnly))
+	})
+}
+
+func (c *coalescer) identifyFailed(ctx context.Context, r *Request, requestID string, err error) {
+	c.send(ctx, kind{event.StoreDegraded, "identify"}, func() []slog.Attr {
+		return append(sender(r, requestID),
+			slog.String(event.KeyReason, "the sender could not be identified; only address limits hold"),
+			slog.String(event.KeyError, clip(err.Error())))
+	})
+}
+
+func (c *coalescer) unknownTier(ctx context.Context, r *Request) {
+	c.send(ctx, kind{event.InputValidationFail, "tier"}, func() []slog.Attr {
+		return append(sender(r, ""),
+			slog.String(event.KeyReason, "unknown tier; the lowest one holds"),
+			slog.String("tier", clip(r.Tier)))
+	})
+}
+
+func (c *coalescer) storeFailed(ctx context.Context, err error) {
+	c.send(ctx, kind{event.StoreDegraded, "store"}, func() []slog.Attr {
+		return []slog.Attr{
+			slog.String(event.KeyReason, "limits could not be checked; requests are refused"),
+			slog.String(event.KeyError, clip(err.Error())),
+		}
+	})
+}
+
+// sender is who a request came from, without what is not known.
+func sender(r *Request, requestID string) []slog.Attr {
+	var attrs []slog.Attr
+	for _, a := range []struct{ key, value string }{
+		{event.KeyClient, addrText(r.Addr)}, {event.KeyActor, r.User}, {event.KeyActorOrg, r.Org}, {event.KeyRequestID, requestID},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, clip(a.value)))
+		}
 	}
+	return attrs
 }
 
 func addrText(a netip.Addr) string {
@@ -83,27 +126,5 @@ func addrText(a netip.Addr) string {
 	return a.String()
 }
 
-func (c *coalescer) identifyFailed(r *http.Request, a netip.Addr, err error) {
-	c.emit(r.Context(), event.StoreDegraded, "identify",
-		slog.String(event.KeyReason, "the sender could not be identified; only address limits hold"),
-		slog.String(event.KeyClient, addrText(a)), slog.String(event.KeyError, err.Error()))
-}
-
-func (c *coalescer) unknownTier(r *http.Request, id Identity) {
-	c.emit(r.Context(), event.InputValidationFail, "tier",
-		slog.String(event.KeyReason, "unknown tier, the lowest one holds"),
-		slog.String(event.KeyActor, id.User), slog.String("tier", clip(id.Tier)))
-}
-
-func (c *coalescer) storeFailed(r *http.Request, err error) {
-	c.emit(r.Context(), event.StoreDegraded, "store",
-		slog.String(event.KeyReason, "limits could not be checked; requests are refused"),
-		slog.String(event.KeyError, err.Error()))
-}
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64]
-	}
-	return s
-}
+// clip bounds what a caller chose.
+func clip(s string) string { return text.Clip(s, 200) }

@@ -21,10 +21,14 @@ const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exc
 // hardening.Edge, headers and session.
 func (l *Limiter) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		req := Request{Addr: hardening.ClientOf(r).Addr, Cost: 1}
-		if d, ok := l.denied.find(l, req.Addr); ok && !l.cfg.DangerouslyReportOnly {
-			l.refuse(w, r, d, &req)
-			return
+		client := hardening.ClientOf(r)
+		req := Request{Addr: client.Addr, Cost: 1}
+		if !l.cfg.DangerouslyReportOnly {
+			if d, ok := l.denied.find(l, req.Addr); ok {
+				l.report(r.Context(), &req, d, client.RequestID)
+				l.refuse(w, r, d)
+				return
+			}
 		}
 		if l.cfg.Cost != nil {
 			req.Cost = max(l.cfg.Cost(r), 1)
@@ -34,46 +38,27 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 		}
 		if l.cfg.Identify != nil {
 			id, err := l.cfg.Identify(r)
-			switch {
-			case err != nil:
-				l.events.identifyFailed(r, req.Addr, err)
-			case !l.knownTier(id.Tier):
-				l.events.unknownTier(r, id)
-				req.Identity = id
-			default:
+			if err != nil {
+				l.events.identifyFailed(r.Context(), &req, client.RequestID, err)
+			} else {
 				req.Identity = id
 			}
 		}
-		d, err := l.Take(r.Context(), req)
-		if err != nil {
-			l.events.storeFailed(r, err)
+		d, by, err := l.take(r.Context(), &req, client.RequestID)
+		switch {
+		case err != nil:
 			l.cfg.OnDeny(w, r, &hardening.Problem{Status: http.StatusServiceUnavailable, Detail: "The service cannot check its limits now. Try again in a moment.", Err: err})
-			return
+		case !d.Allowed:
+			l.denied.remember(l, &req, d, by)
+			l.refuse(w, r, d)
+		default:
+			l.writeHeaders(w.Header(), d)
+			next.ServeHTTP(w, r)
 		}
-		if !d.Allowed {
-			l.denied.remember(l, req.Addr, d)
-			if !l.cfg.DangerouslyReportOnly {
-				l.refuse(w, r, d, &req)
-				return
-			}
-			d.ReportOnly = true
-			l.events.exceeded(r, &req, d)
-		}
-		l.observe(d, &req)
-		l.writeHeaders(w.Header(), d)
-		next.ServeHTTP(w, r)
 	})
 }
 
-func (l *Limiter) observe(d Decision, req *Request) {
-	if l.cfg.Observe != nil {
-		l.cfg.Observe(Event{Decision: d, Tier: l.tier(req.Tier).name, Route: req.Route})
-	}
-}
-
-func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d Decision, req *Request) {
-	l.events.exceeded(r, req, d)
-	l.observe(d, req)
+func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d Decision) {
 	l.writeHeaders(w.Header(), d)
 	p := &hardening.Problem{
 		Type: quotaExceeded, Status: http.StatusTooManyRequests, Title: "Too many requests",
@@ -82,7 +67,7 @@ func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d Decision, req
 	if d.RetryAfter < 0 {
 		p.Detail = "This request costs more than its limit ever admits."
 	} else {
-		after := strconv.FormatInt(seconds(d.RetryAfter), 10)
+		after := strconv.FormatInt(effective(d), 10)
 		w.Header().Set("Retry-After", after)
 		p.Detail = "Try again in " + after + " s."
 	}
@@ -94,14 +79,22 @@ func seconds(d time.Duration) int64 {
 	return max(int64((d+time.Second-1)/time.Second), 1)
 }
 
-// writeHeaders sets RateLimit-Policy and RateLimit for the binding policy, in
-// one string and one backing array. t is the time after which r and more is
-// available: capped so that a client which spends r evenly until t is not
-// refused (section 6 of the draft).
-func (l *Limiter) writeHeaders(h http.Header, d Decision) {
-	if d.Policy == "" {
-		return
+// effective is t of the RateLimit header in seconds: within it the client may
+// use what remains. It is at least so long that the remaining units do not
+// promise more than the limit's own pace (section 6 of the draft), and
+// Retry-After is never earlier.
+func effective(d Decision) int64 {
+	t := d.ResetAfter
+	if d.RetryAfter > 0 {
+		t = d.RetryAfter
 	}
+	pace := float64(d.Limit.Per) * float64(d.Remaining) / float64(d.Limit.N)
+	return seconds(max(t, time.Duration(pace)))
+}
+
+// writeHeaders sets RateLimit-Policy and RateLimit for the limit that binds, in
+// one string and one backing array.
+func (l *Limiter) writeHeaders(h http.Header, d Decision) {
 	var buf [192]byte
 	b := append(buf[:0], '"')
 	b = append(b, d.Policy...)
@@ -115,14 +108,7 @@ func (l *Limiter) writeHeaders(h http.Header, d Decision) {
 	b = append(b, `";r=`...)
 	b = strconv.AppendInt(b, d.Remaining, 10)
 	b = append(b, `;t=`...)
-	t := d.ResetAfter
-	if !d.Allowed && d.RetryAfter > 0 {
-		t = d.RetryAfter
-	}
-	if share := time.Duration(float64(d.Limit.Per) * float64(d.Remaining) / float64(d.Limit.N)); share > t {
-		t = share
-	}
-	b = strconv.AppendInt(b, seconds(t), 10)
+	b = strconv.AppendInt(b, effective(d), 10)
 	s := string(b)
 	values := [2]string{s[:cut], s[cut:]}
 	h["Ratelimit-Policy"] = values[0:1:1]

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -267,13 +268,159 @@ func TestOnDenyAndTakeWithoutHTTP(t *testing.T) {
 	}
 }
 
-func TestAllowedRequestAllocations(t *testing.T) {
-	l := newLimiter(t, ratelimit.Config{Identify: user, Tiers: []ratelimit.Tier{{Name: "t", User: []ratelimit.Limit{{N: 1 << 29, Per: time.Hour}}}}, IP: []ratelimit.Limit{{N: 1 << 29, Per: time.Hour}}})
+func TestTakeSaysWhatWrapWouldSay(t *testing.T) {
+	var events bytes.Buffer
+	l := newLimiter(t, ratelimit.Config{
+		Routes: []ratelimit.Route{{Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerHour(1)}}},
+		Logger: slog.New(slog.NewTextHandler(&events, nil)),
+	})
+	if d, err := l.Take(t.Context(), ratelimit.Request{Route: "POST /logn"}); !errors.Is(err, ratelimit.ErrRoute) || d.Allowed {
+		t.Errorf("a mistyped route: %+v, %v", d, err)
+	}
+	login := ratelimit.Request{Identity: ratelimit.Identity{User: strings.Repeat("u", 1000), Tier: "platinum"}, Route: "POST /login"}
+	for i := range 2 {
+		if d, err := l.Take(t.Context(), login); err != nil || d.Allowed != (i == 0) || d.Policy != "route-1h" {
+			t.Errorf("%d: %+v, %v", i, d, err)
+		}
+	}
+	got := events.String()
+	if !strings.Contains(got, "excess_rate_limit_exceeded") || !strings.Contains(got, "unknown tier") || len(got) > 2000 {
+		t.Errorf("events %s", got)
+	}
+	if err := l.Reset(t.Context(), ratelimit.Request{Identity: ratelimit.Identity{User: login.User}}); err != nil {
+		t.Fatal(err)
+	}
+	if d, _ := l.Take(t.Context(), login); !d.Allowed {
+		t.Errorf("Reset of a user left the route's limit: %+v", d)
+	}
+}
+
+func TestReportOnlyTakeIsAllowed(t *testing.T) {
+	l := newLimiter(t, ratelimit.Config{DangerouslyReportOnly: true, IP: []ratelimit.Limit{ratelimit.PerHour(1)}})
+	for i := range 3 {
+		if d, err := l.Take(t.Context(), ratelimit.Request{}); err != nil || !d.Allowed || d.ReportOnly != (i > 0) {
+			t.Errorf("%d: %+v, %v", i, d, err)
+		}
+	}
+}
+
+// The cache of refused addresses only ever repeats what the store would say.
+func TestTheDenialCacheIsNeverStricterThanTheStore(t *testing.T) {
+	t.Run("a user's refusal is not the address's, whatever the limits are called", func(t *testing.T) {
+		same := func(n int64) []ratelimit.Limit { return []ratelimit.Limit{{N: n, Per: time.Hour, Name: "same"}} }
+		l := newLimiter(t, ratelimit.Config{IP: same(100), Identify: user, Tiers: []ratelimit.Tier{{Name: "t", User: same(1)}}})
+		h := l.Wrap(ok)
+		for range 5 {
+			get(h, "192.0.2.1:1", "/", "X-User", "a")
+		}
+		if w := get(h, "192.0.2.1:1", "/", "X-User", "b"); w.Code != 204 {
+			t.Errorf("a colleague behind the same address got %d", w.Code)
+		}
+	})
+	t.Run("an expensive request's refusal is not a cheap one's", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimiter(t, ratelimit.Config{
+				IP:   []ratelimit.Limit{ratelimit.PerMinute(10)},
+				Cost: func(r *http.Request) int64 { n, _ := strconv.ParseInt(r.URL.Query().Get("cost"), 10, 64); return n },
+			})
+			h := l.Wrap(ok)
+			get(h, "192.0.2.1:1", "/?cost=1")
+			time.Sleep(30 * time.Second)
+			get(h, "192.0.2.1:1", "/?cost=9")
+			if w := get(h, "192.0.2.1:1", "/?cost=5"); w.Code != 429 || w.Header().Get("Retry-After") != "60" {
+				t.Fatalf("%d %v", w.Code, w.Header())
+			}
+			time.Sleep(30 * time.Second)
+			if w := get(h, "192.0.2.1:1", "/?cost=1"); w.Code != 204 {
+				t.Errorf("there was room for one: %d %v", w.Code, w.Header())
+			}
+		})
+	})
+	t.Run("it ends when the store would admit", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerMinute(2)}})
+			h := l.Wrap(ok)
+			for range 10 {
+				get(h, "192.0.2.1:1", "/")
+			}
+			time.Sleep(time.Minute - 1)
+			if w := get(h, "192.0.2.1:1", "/"); w.Code != 429 || w.Header().Get("Retry-After") != "1" {
+				t.Errorf("a nanosecond early: %d %v", w.Code, w.Header())
+			}
+			time.Sleep(1)
+			if w := get(h, "192.0.2.1:1", "/"); w.Code != 204 {
+				t.Errorf("in time: %d", w.Code)
+			}
+		})
+	})
+	t.Run("Reset ends it", func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerHour(2)}})
+		h := l.Wrap(ok)
+		for range 5 {
+			get(h, "[2001:db8::1]:1", "/")
+		}
+		if err := l.Reset(t.Context(), ratelimit.Request{Addr: netip.MustParseAddr("2001:db8::2")}); err != nil {
+			t.Fatal(err)
+		}
+		if w := get(h, "[2001:db8::1]:1", "/"); w.Code != 204 {
+			t.Errorf("after Reset: %d", w.Code)
+		}
+	})
+}
+
+func TestHostileRequestsAreNeverA500(t *testing.T) {
+	l := newLimiter(t, ratelimit.Config{
+		Identify: user, IP: []ratelimit.Limit{ratelimit.PerHour(3)},
+		Routes: []ratelimit.Route{{Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerHour(2)}}, {Pattern: "/a/{id}", Limits: []ratelimit.Limit{ratelimit.PerHour(2)}}},
+		Cost:   func(*http.Request) int64 { return 1 },
+	})
 	h := l.Wrap(ok)
-	r := httptest.NewRequest("GET", "/", nil)
-	r.Header.Set("X-User", "u")
-	w := httptest.NewRecorder()
-	if got := testing.AllocsPerRun(1000, func() { h.ServeHTTP(w, r) }); got > 5 && !raceEnabled {
-		t.Errorf("%v allocations, want at most 5", got)
+	remotes := []string{"", "@", ":", "[::1%eth0]:1", "1.2.3.4", "999.1.1.1:1", "[::ffff:0:0]:1", strings.Repeat("9", 1<<16), "\x00:1"}
+	targets := []string{"POST //login", "POST /%6cogin", "GET /a/%2e%2e/", "GET /a//x", "OPTIONS *", "PROPFIND /", "GET /" + strings.Repeat("a/", 5000)}
+	for _, remote := range remotes {
+		for _, target := range targets {
+			for _, u := range []string{"", "broken", strings.Repeat("x", 1<<16), "\r\n"} {
+				r := httptest.NewRequest("GET", "/", nil)
+				method, path, _ := strings.Cut(target, " ")
+				r.Method, r.URL.Path, r.RemoteAddr = method, path, remote
+				r.Header["X-User"] = []string{u}
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				if w.Code != 204 && w.Code != 429 {
+					t.Errorf("%.20q %.20q: %d", remote, target, w.Code)
+				}
+			}
+		}
+	}
+	for _, remote := range []string{"", "@", "not an address"} {
+		if w := get(h, remote, "/"); w.Code != 429 {
+			t.Errorf("%q was not held against the counter of those without an address: %d", remote, w.Code)
+		}
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	many := []ratelimit.Limit{{N: 1 << 29, Per: time.Hour}, {N: 1 << 29, Per: time.Minute}}
+	l := newLimiter(t, ratelimit.Config{
+		Identify: user, IP: many, Global: many, Tiers: []ratelimit.Tier{{Name: "t", User: many, IP: many}},
+		Routes: []ratelimit.Route{{Pattern: "POST /login", Limits: many}, {Pattern: "GET /patients/{id}", Limits: many}},
+	})
+	h := l.Wrap(ok)
+	for _, path := range []string{"/", "/patients/7"} {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Header.Set("X-User", "u")
+		w := httptest.NewRecorder()
+		got := testing.AllocsPerRun(1000, func() { h.ServeHTTP(w, r) })
+		t.Logf("Wrap %s: %v", path, got)
+		if got > 5 {
+			t.Errorf("Wrap %s: %v allocations, want at most 5", path, got)
+		}
+	}
+	req := ratelimit.Request{Addr: netip.MustParseAddr("2001:db8::1"), Identity: ratelimit.Identity{User: "u"}, Route: "POST /login"}
+	if got := testing.AllocsPerRun(1000, func() { _, _ = l.Take(t.Context(), req) }); got > 0 {
+		t.Errorf("Take: %v allocations, want none", got)
 	}
 }

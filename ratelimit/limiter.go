@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -125,45 +126,98 @@ type Decision struct {
 	Violated []string
 	// Remaining is what the binding limit has left.
 	Remaining int64
-	// RetryAfter is when the same request can succeed: 0 if allowed, negative if
-	// it never can because it costs more than a limit admits.
+	// RetryAfter is when the same request can succeed: 0 if it is within its
+	// limits, negative if it never can because it costs more than a limit admits.
 	RetryAfter time.Duration
 	// ResetAfter is when nothing is counted any more under the binding limit.
 	ResetAfter time.Duration
-	// ReportOnly says that the request went on although it was over a limit.
+	// ReportOnly says that the request is allowed only because of
+	// [Config.DangerouslyReportOnly]: it is over a limit and consumed nothing.
 	ReportOnly bool
 }
 
+// ErrRoute is returned for a Request whose Route is not in [Config.Routes].
+var ErrRoute = errors.New("ratelimit: no such route")
+
 // Take decides about a request and, if it is allowed, consumes its cost from
-// every limit at once. A refusal consumes nothing. The error is the store's;
-// treat it as a refusal.
+// every limit at once. A refusal consumes nothing. The error is the store's, or
+// [ErrRoute]; treat it as a refusal.
 func (l *Limiter) Take(ctx context.Context, r Request) (Decision, error) {
-	return l.decide(ctx, r, true)
+	d, _, err := l.take(ctx, &r, "")
+	return d, err
 }
 
-// Peek decides as [Limiter.Take] would, and consumes nothing.
+// take is Take with its events, for the request of this id. It also returns the
+// limit that binds.
+func (l *Limiter) take(ctx context.Context, r *Request, requestID string) (Decision, *policy, error) {
+	if !l.knownTier(r.Tier) {
+		l.events.unknownTier(ctx, r)
+	}
+	d, binding, err := l.decide(ctx, r, true)
+	if err != nil {
+		l.events.storeFailed(ctx, err)
+		return d, nil, err
+	}
+	if !d.Allowed && l.cfg.DangerouslyReportOnly {
+		d.Allowed, d.ReportOnly = true, true
+	}
+	l.report(ctx, r, d, requestID)
+	return d, binding, nil
+}
+
+// report tells about a decision that was acted upon.
+func (l *Limiter) report(ctx context.Context, r *Request, d Decision, requestID string) {
+	if !d.Allowed || d.ReportOnly {
+		l.events.exceeded(ctx, r, d, requestID)
+	}
+	if l.cfg.Observe != nil {
+		l.cfg.Observe(Event{Decision: d, Tier: l.tier(r.Tier).name, Route: r.Route})
+	}
+}
+
+// Peek decides as [Limiter.Take] would, consumes nothing and makes no event.
 func (l *Limiter) Peek(ctx context.Context, r Request) (Decision, error) {
-	return l.decide(ctx, r, false)
+	d, _, err := l.decide(ctx, &r, false)
+	return d, err
 }
 
-// Reset forgets what the request's user has used, or its address if there is no
-// user. The global limits stay.
+// Reset forgets what the request's user has used under every tier and route, or
+// its address if there is no user. The global limits stay.
 func (l *Limiter) Reset(ctx context.Context, r Request) error {
-	w := l.work()
-	defer l.pool.Put(w)
-	l.collect(w, r)
-	w.policies = w.policies[len(l.global):]
-	w.charges = w.charges[len(l.global):]
-	if r.User != "" {
-		byUser := w.charges[:0]
-		for _, c := range w.charges {
-			if c.Subject.Name != "" {
-				byUser = append(byUser, c)
+	who := Subject{Name: r.User}
+	if r.User == "" {
+		who = Subject{Addr: l.network(r.Addr)}
+		l.denied.forget(who.Addr)
+	}
+	var charges []Charge
+	add := func(ps []policy) {
+		for i := range ps {
+			c := Charge{Rule: ps[i].rule, Subject: who, N: ps[i].N, Per: ps[i].Per, Cost: 1}
+			same := func(o Charge) bool { return o.Rule == c.Rule && o.Per == c.Per }
+			if !slices.ContainsFunc(charges, same) {
+				charges = append(charges, c)
 			}
 		}
-		w.charges = byUser
 	}
-	return l.store.Reset(ctx, w.charges)
+	for i := range l.routes {
+		add(l.routes[i].limits)
+	}
+	for i := range l.tiers {
+		if r.User != "" {
+			add(l.tiers[i].user)
+		} else {
+			add(l.tiers[i].ip)
+		}
+	}
+	if r.User == "" {
+		add(l.ip)
+	}
+	for some := range slices.Chunk(charges, maxCharges) {
+		if err := l.store.Reset(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *Limiter) work() *work {
@@ -172,10 +226,12 @@ func (l *Limiter) work() *work {
 	return w
 }
 
-func (l *Limiter) decide(ctx context.Context, r Request, take bool) (Decision, error) {
+func (l *Limiter) decide(ctx context.Context, r *Request, take bool) (Decision, *policy, error) {
 	w := l.work()
 	defer l.pool.Put(w)
-	l.collect(w, r)
+	if !l.collect(w, r) {
+		return Decision{}, nil, fmt.Errorf("%w: %.80q", ErrRoute, r.Route)
+	}
 	w.states = slices.Grow(w.states, len(w.charges))[:len(w.charges)]
 	var err error
 	if take {
@@ -184,13 +240,15 @@ func (l *Limiter) decide(ctx context.Context, r Request, take bool) (Decision, e
 		_, err = l.store.PeekAll(ctx, w.charges, w.states)
 	}
 	if err != nil {
-		return Decision{}, err
+		return Decision{}, nil, err
 	}
-	return bind(w), nil
+	d, binding := bind(w)
+	return d, binding, nil
 }
 
 // collect lists the limits that the request is held against, the widest first.
-func (l *Limiter) collect(w *work, r Request) {
+// It reports whether the request's route is known.
+func (l *Limiter) collect(w *work, r *Request) bool {
 	addr := l.network(r.Addr)
 	cost := max(r.Cost, 1)
 	add := func(ps []policy, s Subject) {
@@ -210,14 +268,16 @@ func (l *Limiter) collect(w *work, r Request) {
 		byUser = Subject{Name: r.User}
 		add(t.user, byUser)
 	}
-	if r.Route != "" {
-		for i := range l.routes {
-			if l.routes[i].pattern == r.Route {
-				add(l.routes[i].limits, byUser)
-				break
-			}
+	if r.Route == "" {
+		return true
+	}
+	for i := range l.routes {
+		if l.routes[i].pattern == r.Route {
+			add(l.routes[i].limits, byUser)
+			return true
 		}
 	}
+	return false
 }
 
 // tier returns the tier of the name, or the lowest one.
@@ -249,7 +309,7 @@ func (l *Limiter) network(a netip.Addr) netip.Addr {
 }
 
 // bind finds the limit that binds.
-func bind(w *work) Decision {
+func bind(w *work) (Decision, *policy) {
 	d := Decision{Allowed: true}
 	binding := -1
 	for i, s := range w.states {
@@ -262,12 +322,12 @@ func bind(w *work) Decision {
 		}
 	}
 	if binding < 0 {
-		return d
+		return d, nil // a Config always has limits
 	}
 	s := w.states[binding]
 	d.Policy, d.Limit = w.policies[binding].Name, w.policies[binding].Limit
 	d.Remaining, d.RetryAfter, d.ResetAfter = s.Remaining, s.RetryAfter, s.ResetAfter
-	return d
+	return d, w.policies[binding]
 }
 
 // tighter reports whether a binds more than b: the one that refuses, and for

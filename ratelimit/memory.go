@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"net/netip"
@@ -16,7 +17,7 @@ type MemoryConfig struct {
 	_ [0]func()
 
 	// MaxBytes bounds the memory for counters. Default: 256 MiB, from 1 MiB.
-	// A key takes 120 to 320 bytes, and up to 1300 where N is near 128.
+	// A key is counted with 250 bytes, and up to 1250 where N is near 128.
 	//
 	// A key is only ever dropped when nothing is counted for it any more, so
 	// filling the memory releases no one. Keys that no longer fit share
@@ -43,37 +44,23 @@ const (
 	shardCount = 256
 	sweepSteps = 4 // keys looked at for each new one
 
-	// perKeyBytes is what a key costs beside its window: a map slot at the
-	// lowest load (94), a place in the sweep's order (32), and slack.
-	perKeyBytes = 140
-
 	// keyBytes is reserved for every key, so that it can count to any N within
 	// the bound: by buckets at worst.
-	keyBytes = perKeyBytes + bucketWords*wordBytes
+	keyBytes = entryBytes + bucketWords*wordBytes
 
 	wordBytes = 9 // 8 and what size classes waste
 )
 
+// key is a keyed hash of 128 bits: two subjects never meet in one.
 type key struct{ lo, hi uint64 }
 
 type shard struct {
 	mu      sync.Mutex // guards the fields below
-	windows map[key]window
-	spilled map[key]spill // overflow, where keys of one network share a window
-	order   []ordered     // every key of windows, for the sweep
-	hand    int
-	bytes   int64    // of windows
-	_       [64]byte // neighbours do not share a cache line
-}
-
-type spill struct {
-	w   window
-	per int64
-}
-
-type ordered struct {
-	key key
-	per int64
+	own     table      // keys with a window of their own
+	spilled table      // overflow, where keys of one network share a window
+	hand    int        // where the sweep of own goes on
+	spill   int        // and that of spilled
+	bytes   int64      // of own
 }
 
 var _ Store = (*MemoryStore)(nil)
@@ -95,9 +82,6 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	s.spills = int(max(budget/8/keyBytes, 4))
 	s.nameSlots = uint64(min(max(s.spills/8, 1), 64))
 	s.ownBytes = budget - int64(s.spills)*keyBytes
-	for i := range s.shards {
-		s.shards[i].windows = map[key]window{}
-	}
 	return s, nil
 }
 
@@ -107,38 +91,32 @@ func (s *MemoryStore) now() int64 { return max(int64(time.Since(s.base)), 0) }
 // hash is keyed by two seeds of this process: nobody outside can choose
 // addresses or names that meet in one key.
 func (s *MemoryStore) hash(rule string, per int64, addr netip.Addr, name string) key {
-	var b [16 + 1 + 8 + 64]byte
-	n := 0
+	const head = 8 + 2 + 16
+	var b [128]byte
+	binary.LittleEndian.PutUint64(b[:], uint64(per))
 	if addr.IsValid() {
 		a := addr.As16()
-		n += copy(b[:], a[:])
-		b[n] = 1
+		copy(b[10:], a[:])
+		b[8] = 1
 	}
-	n = 17
-	for i := range 8 {
-		b[n] = byte(per >> (8 * i))
-		n++
+	if len(rule)+len(name) <= len(b)-head {
+		b[9] = byte(len(rule))
+		n := head + copy(b[head:], rule)
+		n += copy(b[n:], name)
+		return key{maphash.Bytes(s.lo, b[:n]), maphash.Bytes(s.hi, b[:n])}
 	}
-	k := key{}
-	if len(rule) <= 64 {
-		n += copy(b[n:], rule)
-	} else {
-		k = s.mix(k, rule)
-	}
-	k.lo += maphash.Bytes(s.lo, b[:n])
-	k.hi += maphash.Bytes(s.hi, b[:n])
-	if name != "" {
-		k = s.mix(k, name)
-	}
-	return k
+	b[8] |= 2
+	return key{s.long(s.lo, b[:head], rule, name), s.long(s.hi, b[:head], rule, name)}
 }
 
-// mix adds the hash of a text to a key, in order.
-func (s *MemoryStore) mix(k key, text string) key {
-	return key{
-		lo: k.lo*0x9e3779b97f4a7c15 + maphash.String(s.lo, text),
-		hi: k.hi*0xc2b2ae3d27d4eb4f + maphash.String(s.hi, text),
-	}
+// long hashes what does not fit the stack, without joining it: the hash of
+// hashes.
+func (s *MemoryStore) long(seed maphash.Seed, head []byte, rule, name string) uint64 {
+	var b [24]byte
+	binary.LittleEndian.PutUint64(b[0:], maphash.Bytes(seed, head))
+	binary.LittleEndian.PutUint64(b[8:], maphash.String(seed, rule))
+	binary.LittleEndian.PutUint64(b[16:], maphash.String(seed, name))
+	return maphash.Bytes(seed, b[:])
 }
 
 func (s *MemoryStore) keyOf(c *Charge) key {
@@ -221,6 +199,7 @@ func (s *MemoryStore) unlock(d *decision) {
 type place struct {
 	w      window // nil if nothing is counted yet
 	k      key
+	at     int // position in the table
 	used   int64
 	shared bool // in the network's overflow window
 	fresh  bool // a key that this decision brings
@@ -232,31 +211,29 @@ type place struct {
 // overflow while that holds anything, since the key's own hits may be among
 // what is counted there.
 func (s *MemoryStore) find(sh *shard, c *Charge, k key, now int64, brought int) place {
-	if w, ok := sh.windows[k]; ok {
-		return place{w: w, k: k}
+	if i := sh.own.find(k); i >= 0 {
+		return place{w: sh.own.entries[i].w, k: k, at: i}
 	}
 	full := sh.bytes+int64(brought+1)*keyBytes > s.ownBytes
-	if !full && len(sh.spilled) == 0 {
+	if !full && len(sh.spilled.entries) == 0 {
 		return place{k: k, fresh: true}
 	}
-	at := s.overflowKey(c)
-	w := sh.spilled[at].w
+	over := s.overflowKey(c)
+	i := sh.spilled.find(over)
 	switch {
-	case w != nil && (full || w.used(now, int64(c.Per)) > 0):
-		return place{w: w, k: at, shared: true}
+	case i >= 0 && (full || sh.spilled.entries[i].w.used(now, int64(c.Per)) > 0):
+		return place{w: sh.spilled.entries[i].w, k: over, at: i, shared: true}
 	case !full:
 		return place{k: k, fresh: true}
-	}
-	s.sweepSpilled(sh, now)
-	if len(sh.spilled)+brought >= s.spills {
+	case len(sh.spilled.entries)+brought >= s.spills:
 		return place{none: true, shared: true}
 	}
-	return place{k: at, shared: true, fresh: true}
+	return place{k: over, shared: true, fresh: true}
 }
 
 // windowBytes is what a key with a window of this length takes of the bound.
 func windowBytes(words int) int64 {
-	return perKeyBytes + wordBytes*int64(max(words, bucketWords))
+	return entryBytes + wordBytes*int64(max(words, bucketWords))
 }
 
 // TakeAll implements [Store].
@@ -356,62 +333,58 @@ func (s *MemoryStore) record(sh *shard, p *place, c *Charge, now int64) {
 		p.w.used(now, int64(c.Per))
 	}
 	p.w = p.w.add(now, int64(c.Per), c.Cost, c.N, maxWords)
+	t := &sh.own
+	if p.shared {
+		t = &sh.spilled
+	}
 	switch {
-	case p.shared:
-		if sh.spilled == nil {
-			sh.spilled = map[key]spill{}
-		}
-		sh.spilled[p.k] = spill{p.w, int64(c.Per)}
 	case p.fresh:
-		sh.windows[p.k] = p.w
-		sh.order = append(sh.order, ordered{p.k, int64(c.Per)})
-		sh.bytes += windowBytes(len(p.w))
-	case len(p.w) != before:
-		sh.windows[p.k] = p.w
-		sh.bytes += windowBytes(len(p.w)) - windowBytes(before)
+		t.insert(entry{p.k, p.w, int64(c.Per)})
+		before = 0
+	case len(p.w) == before:
+		return
+	default:
+		t.entries[p.at].w = p.w
+	}
+	if p.shared {
+		return // all its room is set apart
+	}
+	sh.bytes += windowBytes(len(p.w))
+	if before > 0 {
+		sh.bytes -= windowBytes(before)
 	}
 }
 
 // tidy drops recovered keys when the decision brought one or found no room.
 func (s *MemoryStore) tidy(sh *shard, p *place, now int64) {
 	if p.fresh || p.shared {
-		s.sweep(sh, now)
-		s.sweepSpilled(sh, now)
+		sh.bytes -= sh.own.sweep(&sh.hand, now, p.shared)
+		sh.spilled.sweep(&sh.spill, now, true)
 	}
 }
 
-// sweep drops recovered keys, a few for each one that came. It never drops a
-// key that still counts.
-func (s *MemoryStore) sweep(sh *shard, now int64) {
-	for range min(sweepSteps, len(sh.order)) {
-		if sh.hand >= len(sh.order) {
-			sh.hand = 0
+// sweep drops recovered entries, a few for each one that came, and returns what
+// they took of the bound. It never drops a key that still counts. Unless room
+// is urgent it leaves a key one more window, so that callers who come once in
+// a while do not cost an allocation each time.
+func (t *table) sweep(hand *int, now int64, urgent bool) (bytes int64) {
+	for range min(sweepSteps, len(t.entries)) {
+		if *hand >= len(t.entries) {
+			*hand = 0
 		}
-		o := sh.order[sh.hand]
-		w := sh.windows[o.key]
-		if w.used(now, o.per) > 0 {
-			sh.hand++
+		e := &t.entries[*hand]
+		grace := e.per
+		if urgent {
+			grace = 0
+		}
+		if !e.w.idle(now, e.per, grace) {
+			*hand++
 			continue
 		}
-		delete(sh.windows, o.key)
-		sh.bytes -= windowBytes(len(w))
-		last := len(sh.order) - 1
-		sh.order[sh.hand] = sh.order[last]
-		sh.order = sh.order[:last]
+		bytes += windowBytes(len(e.w))
+		t.remove(*hand)
 	}
-}
-
-// sweepSpilled is sweep for the overflow. Go begins at a random key.
-func (s *MemoryStore) sweepSpilled(sh *shard, now int64) {
-	steps := 0
-	for k, v := range sh.spilled {
-		if v.w.used(now, v.per) == 0 {
-			delete(sh.spilled, k)
-		}
-		if steps++; steps == sweepSteps {
-			return
-		}
-	}
+	return bytes
 }
 
 // Reset implements [Store]. What stands in an overflow window that others
@@ -424,8 +397,9 @@ func (s *MemoryStore) Reset(_ context.Context, charges []Charge) error {
 	s.lock(&d, charges)
 	defer s.unlock(&d)
 	for i := range charges {
-		if w := s.shards[d.shards[i]].windows[d.keys[i]]; w != nil {
-			w.reset()
+		own := &s.shards[d.shards[i]].own
+		if at := own.find(d.keys[i]); at >= 0 {
+			own.entries[at].w.reset()
 		}
 	}
 	return nil
@@ -437,8 +411,8 @@ func (s *MemoryStore) Usage() (windows int, bytes int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		windows += len(sh.windows) + len(sh.spilled)
-		bytes += sh.bytes + int64(len(sh.spilled))*keyBytes
+		windows += len(sh.own.entries) + len(sh.spilled.entries)
+		bytes += sh.bytes + int64(len(sh.spilled.entries))*keyBytes
 		sh.mu.Unlock()
 	}
 	return windows, bytes

@@ -120,6 +120,53 @@ func TestHostileCharges(t *testing.T) {
 	}
 }
 
+// A clock that runs backwards, as for a store made outside a synctest bubble,
+// only ever holds time still.
+func TestTimeBeforeTheStoreReleasesNobody(t *testing.T) {
+	s := newStore(t, MemoryConfig{})
+	s.base = time.Now().Add(time.Hour)
+	for _, n := range []int64{2, 500} {
+		c := Charge{Rule: fmt.Sprint(n), N: n, Per: time.Millisecond, Cost: n}
+		if !take(t, s, c).Fits || take(t, s, c).Fits {
+			t.Errorf("N = %d is not kept", n)
+		}
+	}
+}
+
+// When not even the overflow has a place, nobody new is admitted, and nobody
+// is told to come back at once.
+func TestAFullOverflowRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, MemoryConfig{MaxBytes: 1 << 20})
+		per := func(i uint32) Charge {
+			return Charge{Rule: "ip", Subject: Subject{Addr: addr(i << 16)}, N: 3, Per: time.Minute, Cost: 1}
+		}
+		for i := range uint32(1 << 14) {
+			take(t, s, per(i))
+		}
+		refused := 0
+		for i := range uint32(1000) {
+			if st := take(t, s, per(1<<15+i)); !st.Fits {
+				refused++
+				if st.RetryAfter != time.Minute || st.Remaining != 0 {
+					t.Fatalf("%+v", st)
+				}
+			}
+		}
+		if windows, bytes := s.Usage(); refused < 900 || bytes > 1<<20 {
+			t.Errorf("%d refused with %d windows, %d bytes", refused, windows, bytes)
+		}
+		time.Sleep(time.Minute)
+		tries := 0
+		for !take(t, s, per(1<<15)).Fits && tries < 10 { // a refusal looks for what has recovered
+			tries++
+		}
+		if tries > 1 {
+			t.Errorf("refused %d times although everything has recovered", tries)
+		}
+	})
+}
+
 // An attacker who is blocked touches a million other keys to have its own
 // counter evicted. It stays blocked, the memory stays within its cap, and a
 // newcomer of another network is still admitted.

@@ -177,7 +177,8 @@ func (w window) room(now, per, used, cost, n int64) int64 {
 	return per + width // unreachable while counts add up to the sum
 }
 
-// full is how long from now until nothing is counted any more.
+// full is how long from now until nothing is counted any more: not positive if
+// that is so.
 func (w window) full(now, per int64) int64 {
 	if w.isBucketed() {
 		if w.sum() == 0 {
@@ -190,6 +191,12 @@ func (w window) full(now, per int64) int64 {
 		return 0
 	}
 	return w.at(head, live-1) + per - now
+}
+
+// idle reports whether nothing has been counted for at least since.
+func (w window) idle(now, per, since int64) bool {
+	left := w.full(now, per) // 0 only if nothing is counted, or at this very moment no more
+	return left == 0 || left <= -since
 }
 
 // reset forgets every hit.
