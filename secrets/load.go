@@ -2,11 +2,11 @@ package secrets
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math/bits"
 	"reflect"
 	"slices"
 	"time"
@@ -77,6 +77,7 @@ type load struct {
 	variables []string // of the environment that hold secrets
 	vault     *vault
 	arena     arena
+	scratch   []byte // the public value that is looked at
 	lives     *liveSet
 	failed    []bool // by field.order
 	items     []item
@@ -128,10 +129,11 @@ func (l *load) gather(ctx context.Context) {
 // wipe clears what was read and not kept.
 func (l *load) wipe() {
 	for _, r := range l.refs {
-		if !r.kept {
-			clear(r.value)
+		if r.place != nil && !r.place.kept {
+			clear(r.place.value)
 		}
 	}
+	clear(l.scratch[:cap(l.scratch)])
 	l.snapshot.Wipe()
 }
 
@@ -164,31 +166,26 @@ func (f *field) where(label string) string {
 }
 
 func (l *load) fill(dst reflect.Value) {
-	secrets, hot := 0, 0
+	var count [toLive + 1]int
 	for _, f := range l.plan.fields {
-		switch f.target {
-		case toSecret:
-			secrets++
-		case toLive:
-			hot++
-		}
+		count[f.target]++
 	}
-	l.vault = newVault(secrets)
-	l.items = make([]item, 0, len(l.plan.fields))
-	if hot > 0 {
-		l.lives = &liveSet{values: make([]Secret, 0, hot)}
+	l.vault = newVault(count[toSecret])
+	l.items = make([]item, 0, len(l.plan.fields)-count[toPublic])
+	if count[toLive] > 0 {
+		l.lives = &liveSet{values: make([]Secret, 0, count[toLive])}
 	}
 	for _, f := range l.plan.fields {
-		r, found := l.choose(f)
+		r, value := l.choose(f)
 		if l.failed[f.order] {
 			continue
 		}
 		switch {
-		case !found && f.preset != nil:
-			r = &ref{field: f, label: "the default of its tag", text: *f.preset, value: []byte(*f.preset)}
-		case !found && f.optional:
+		case r == nil && f.preset != nil:
+			r, value = &ref{field: f, text: *f.preset, place: &place{label: "the default of its tag"}}, []byte(*f.preset)
+		case r == nil && f.optional:
 			continue
-		case !found:
+		case r == nil:
 			l.faults.Missing(f.path, f.name+": is missing in "+l.sources(), "set it there; an empty value counts as missing, and a Load takes what it found out of the environment")
 			l.failed[f.order] = true
 			continue
@@ -196,31 +193,35 @@ func (l *load) fill(dst reflect.Value) {
 		field := dst.FieldByIndex(f.index)
 		if f.target == toPublic {
 			text := r.text
-			if len(text) != len(r.value) { // of a file, or a line end was cut off
-				text = string(r.value)
+			if len(text) != len(value) { // of a file, or a line end was cut off
+				text = string(value)
 			}
 			if reason := setPublic(field, text); reason != "" {
-				l.fail(f, r.label, flaw{reason: reason, fix: "write a value that the field's type " + f.typ.String() + " can hold"})
+				l.fail(f, r.label(), flaw{reason: reason, fix: "write a value that the field's type " + f.typ.String() + " can hold"})
 			}
 			continue
 		}
-		l.keep(f, r, field)
+		l.keep(f, r, value, field)
 	}
 }
 
 // keep puts a value that stood in r into a field, if it keeps all rules.
-func (l *load) keep(f *field, r *ref, field reflect.Value) {
-	it := item{field: f, label: r.label, env: r.env, file: r.file, meta: r.meta, source: r.source}
-	if r.file != nil {
-		it.open, it.written = r.file.open, r.file.written
-	}
-	if r.file != nil || r.meta != nil {
-		it.sum = maphash.Bytes(l.seed, r.value)
+func (l *load) keep(f *field, r *ref, value []byte, field reflect.Value) {
+	it := item{field: f, label: r.label(), env: r.env, source: r.source}
+	if p := r.place; p != nil {
+		it.file, it.meta = p.file, p.meta
+		it.sum = maphash.Bytes(l.seed, value)
+		if p.file != nil {
+			it.open, it.written = p.file.open, p.file.written
+		}
 	}
 	if f.target == toRing {
-		keys, flaws := parseRing(r.value, f.bits, time.Now())
+		keys, flaws := parseRing(value, f.bits, time.Now())
+		if r.place == nil {
+			clear(value)
+		}
 		for _, bad := range flaws {
-			l.fail(f, r.label, bad)
+			l.fail(f, it.label, bad)
 		}
 		if l.failed[f.order] {
 			return
@@ -230,56 +231,69 @@ func (l *load) keep(f *field, r *ref, field reflect.Value) {
 		l.items = append(l.items, it)
 		return
 	}
-	for _, bad := range f.checkSecret(r.value) {
+	for _, bad := range f.checkSecret(value) {
 		if bad.soft && l.opts.Environment == hardening.Development {
 			it.relaxed = bad.reason
 			continue
 		}
-		l.fail(f, r.label, bad)
+		l.fail(f, it.label, bad)
 	}
-	if l.failed[f.order] {
+	switch {
+	case l.failed[f.order]:
+		clear(value)
 		return
+	case r.place != nil:
+		r.place.kept = true
 	}
-	r.kept = true
 	if f.target == toLive {
 		// A vault of its own: its value is replaced alone and wiped alone.
-		it.secret = newVault(1).seal(r.value)
+		it.secret = newVault(1).seal(value)
 		live := &Live{i: len(l.lives.values)}
 		l.lives.values = append(l.lives.values, it.secret)
 		*field.Addr().Interface().(**Live) = live
 	} else {
-		it.secret = l.vault.seal(r.value)
+		it.secret = l.vault.seal(value)
 		*field.Addr().Interface().(*Secret) = it.secret
 	}
 	l.items = append(l.items, it)
 }
 
-// choose returns the value of a field: the first that was found, if all that
-// were found agree.
-func (l *load) choose(f *field) (chosen *ref, found bool) {
+// choose returns where a field was found and its value: the first that was
+// found, if all that were found agree.
+func (l *load) choose(f *field) (chosen *ref, value []byte) {
 	for ; l.next < len(l.refs) && l.refs[l.next].field == f; l.next++ {
 		r := &l.refs[l.next]
-		bad := r.flaw
-		if bad == nil {
-			if r.value == nil {
-				r.value = l.arena.copy(r.text)
-			}
-			r.value = cutNewline(r.value)
-			if len(r.value) == 0 {
-				continue
-			}
-			bad = checkText(f.kind, r.value)
+		if r.place != nil && r.place.flaw != nil {
+			l.fail(f, r.label(), *r.place.flaw)
+			continue
 		}
-		switch {
+		got := cutNewline(l.bytes(r))
+		if len(got) == 0 {
+			continue
+		}
+		switch bad := checkText(f.kind, got); {
 		case bad != nil:
-			l.fail(f, r.label, *bad)
-		case !found:
-			chosen, found = r, true
-		case !bytes.Equal(chosen.value, r.value):
-			l.fail(f, "", flaw{reason: "has one value in " + chosen.label + " and another in " + r.label, fix: "remove one of them"})
+			l.fail(f, r.label(), *bad)
+		case chosen == nil:
+			chosen, value = r, got
+		case !bytes.Equal(value, got):
+			l.fail(f, "", flaw{reason: "has one value in " + chosen.label() + " and another in " + r.label(), fix: "remove one of them"})
 		}
 	}
-	return chosen, found
+	return chosen, value
+}
+
+// bytes returns the value of r as bytes: of a secret to keep or to wipe, of a
+// public setting in scratch, until the next one.
+func (l *load) bytes(r *ref) []byte {
+	switch {
+	case r.place != nil:
+		return r.place.value
+	case r.field.target != toPublic:
+		return l.arena.copy(r.text)
+	}
+	l.scratch = append(l.scratch[:0], r.text...)
+	return l.scratch
 }
 
 func (l *load) sources() string {
@@ -300,7 +314,7 @@ func (l *load) sources() string {
 // for many of them.
 type arena struct{ free []byte }
 
-const arenaSize = 2048
+const arenaSize = 1024
 
 func (a *arena) copy(text string) []byte {
 	if len(text) > len(a.free) {
@@ -323,9 +337,30 @@ func eachDouble(items []item, seed maphash.Seed, report func(f, first *field)) {
 		sum uint64
 		f   *field
 	}
-	prints := make([]print, 0, len(items))
+	var short [128]print // a table twice as large as what ordinary services load
+	table := short[:]
+	n := 0
+	for _, it := range items {
+		n++
+		if it.ring != nil {
+			n += maxRingKeys
+		}
+	}
+	if 2*n > len(table) {
+		table = make([]print, 1<<bits.Len(uint(2*n)))
+	}
 	see := func(f *field, material []byte) {
-		prints = append(prints, print{maphash.Bytes(seed, material), f})
+		sum := maphash.Bytes(seed, material)
+		i := sum & uint64(len(table)-1)
+		for ; table[i].f != nil; i = (i + 1) & uint64(len(table)-1) {
+			if table[i].sum == sum {
+				if table[i].f != f {
+					report(f, table[i].f)
+				}
+				return
+			}
+		}
+		table[i] = print{sum, f}
 	}
 	for _, it := range items {
 		if it.ring != nil {
@@ -342,22 +377,6 @@ func eachDouble(items []item, seed maphash.Seed, report func(f, first *field)) {
 			}
 			see(it.field, text)
 		})
-	}
-	slices.SortFunc(prints, func(a, b print) int {
-		return cmp.Or(cmp.Compare(a.sum, b.sum), cmp.Compare(a.f.order, b.f.order))
-	})
-	var doubles [][2]*field
-	first := 0
-	for i := 1; i < len(prints); i++ {
-		if prints[i].sum != prints[first].sum {
-			first = i
-		} else if prints[i].f != prints[first].f {
-			doubles = append(doubles, [2]*field{prints[i].f, prints[first].f})
-		}
-	}
-	slices.SortFunc(doubles, func(a, b [2]*field) int { return a[0].order - b[0].order })
-	for _, d := range doubles {
-		report(d[0], d[1])
 	}
 }
 

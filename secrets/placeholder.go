@@ -6,7 +6,7 @@ import (
 )
 
 // Phrases that no random text holds: eight letters or more, because shorter
-// words do turn up in base64. Compared after normalise.
+// words do turn up in base64. Compared by letters and digits alone, letters in lower case.
 var phrases = []string{
 	"changeme", "changethis", "changeit", "replaceme", "replacethis", "replacewith", "placeholder",
 	"yoursecret", "yourpassword", "yourtoken", "yourapikey", "insertyour", "enteryour",
@@ -28,23 +28,6 @@ var wholes = []string{
 // no digit with a probability below 1e-8.
 var openers = []string{"your", "insert", "enter", "replace", "dummy", "example", "sample", "fake", "todo", "change"}
 
-// normalSize is room for what normalise returns of an ordinary secret; longer
-// ones cost an allocation.
-const normalSize = 128
-
-// normalise appends to out the letters, in lower case, and digits of text.
-func normalise(out, text []byte) []byte {
-	if cap(out) < len(text) {
-		out = make([]byte, 0, len(text)) // at once: growing would leave copies behind
-	}
-	for _, c := range text {
-		if alnum[c] != 0 {
-			out = append(out, alnum[c])
-		}
-	}
-	return out
-}
-
 // alnum maps letters to lower case, digits to themselves and all else to 0.
 // It is never changed.
 var alnum = func() (t [256]byte) {
@@ -61,27 +44,50 @@ var alnum = func() (t [256]byte) {
 
 // phraseIndex finds phrases by their first two bytes. It is never changed.
 var phraseIndex = func() (x struct {
-	begins [128][128]bool // phrases are ASCII
+	second [128][2]uint64 // by the first byte, a bit per second one; phrases are ASCII
 	first  [128][]string
 }) {
 	for _, p := range phrases {
-		x.begins[p[0]][p[1]] = true
+		x.second[p[0]][p[1]>>6] |= 1 << (p[1] & 63)
 		x.first[p[0]] = append(x.first[p[0]], p)
 	}
 	return x
 }()
 
-// holdsPhrase looks for the phrases in what normalise returned.
-func holdsPhrase(normal []byte) bool {
-	for i := 1; i < len(normal); i++ {
-		if !phraseIndex.begins[normal[i-1]&127][normal[i]&127] {
+// holdsPhrase reports whether the letters and digits of text, whatever stands
+// between them, hold one of phrases. It makes no copy.
+func holdsPhrase(text []byte) bool {
+	var before byte // the letter or digit before this one, and where it stands
+	at := 0
+	for i, c := range text {
+		c = alnum[c]
+		if c == 0 {
 			continue
 		}
-		rest := normal[i-1:]
-		for _, p := range phraseIndex.first[rest[0]&127] {
-			if len(rest) >= len(p) && string(rest[:len(p)]) == p {
-				return true
+		if phraseIndex.second[before][c>>6]&(1<<(c&63)) != 0 {
+			for _, p := range phraseIndex.first[before] {
+				if beginsWith(text[at:], p) {
+					return true
+				}
 			}
+		}
+		before, at = c, i
+	}
+	return false
+}
+
+// beginsWith reports whether the letters and digits of text begin with phrase.
+func beginsWith(text []byte, phrase string) bool {
+	n := 0
+	for _, c := range text {
+		if c = alnum[c]; c == 0 {
+			continue
+		}
+		if c != phrase[n] {
+			return false
+		}
+		if n++; n == len(phrase) {
+			return true
 		}
 	}
 	return false
@@ -92,18 +98,31 @@ var longestWhole = len(slices.MaxFunc(wholes, func(a, b string) int { return len
 
 // placeholder reports whether text stands for a secret instead of being one.
 // It is for texts that are not keys: tokens and passwords.
-func placeholder(text []byte) bool {
-	var scratch [normalSize]byte
-	normal := normalise(scratch[:0], text)
-	defer clear(normal)
-	end := len(normal)
-	for end > 0 && normal[end-1] <= '9' {
-		end--
+func placeholder(text []byte) bool { return whole(text) || opens(text) || holdsPhrase(text) }
+
+// whole reports whether text is one of wholes, apart from digits behind it and
+// from what is neither letter nor digit.
+func whole(text []byte) bool {
+	var scratch [32]byte
+	word, letters := scratch[:0], 0
+	for _, c := range text {
+		if c = alnum[c]; c == 0 {
+			continue
+		}
+		if c > '9' {
+			letters++
+		}
+		switch {
+		case letters > longestWhole, c > '9' && len(word) == cap(word):
+			return false
+		case len(word) < cap(word):
+			word = append(word, c) // digits beyond that would be cut off anyway
+		}
 	}
-	if end <= longestWhole && slices.Contains(wholes, string(normal[:end])) {
-		return true
+	for len(word) > 0 && word[len(word)-1] <= '9' {
+		word = word[:len(word)-1]
 	}
-	return opens(text) || holdsPhrase(normal)
+	return slices.Contains(wholes, string(word))
 }
 
 // opens reports whether text is one of openers, a separator and more words,

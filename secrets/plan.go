@@ -49,7 +49,7 @@ func planOf(t reflect.Type, c *faults.Collector) *plan {
 		if t.Name() != "" {
 			ns = t.Name() + "." + ns
 		}
-		p.byNS[ns] = f
+		p.byNS[ns], f.ns = f, ns
 		for i, c := range ns {
 			if c == '.' {
 				p.within[ns[:i]] = true

@@ -55,7 +55,7 @@ func (p providerSource) find(ctx context.Context, s *search) {
 	}
 	for i, got := range p.fetch(ctx, s.fields) {
 		if got.value != nil || got.bad != nil {
-			s.add(ref{field: s.fields[i], label: p.name, value: got.value, meta: &got.meta, flaw: got.bad})
+			s.add(ref{field: s.fields[i], place: &place{label: p.name, value: got.value, meta: &got.meta, flaw: got.bad}})
 		}
 	}
 }

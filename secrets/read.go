@@ -16,8 +16,8 @@ import (
 func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot {
 	var paths []string
 	for _, r := range s.refs {
-		if r.file != nil {
-			paths = append(paths, r.file.path)
+		if r.place != nil && r.place.file != nil {
+			paths = append(paths, r.place.file.path)
 		}
 	}
 	if len(paths) == 0 {
@@ -28,34 +28,33 @@ func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot
 	next := 0
 	refs := s.refs[:0]
 	for _, r := range s.refs {
-		if r.file == nil {
+		if r.place == nil || r.place.file == nil {
 			refs = append(refs, r)
 			continue
 		}
-		file := snapshot.Files[next]
+		p, file := r.place, snapshot.Files[next]
 		next++
-		if errors.Is(file.Err, filepoll.ErrMissing) && r.file.maybe {
-			if _, err := os.Lstat(r.file.path); err != nil {
+		if errors.Is(file.Err, filepoll.ErrMissing) && p.file.maybe {
+			if _, err := os.Lstat(p.file.path); err != nil {
 				continue
 			}
 		}
-		if r.flaw = r.file.judge(file, r.field, allowReadable); r.flaw != nil && r.field == nil {
-			s.complain(r.source, *r.flaw)
-			continue
-		}
+		p.flaw = p.file.judge(file, r.field, allowReadable)
 		switch {
-		case r.flaw != nil:
+		case p.flaw != nil && r.field == nil:
+			s.complain(r.source, *p.flaw)
+		case p.flaw != nil:
+			refs = append(refs, r)
 		case r.field != nil:
-			r.value = append(make([]byte, 0, len(file.Data)), file.Data...)
+			p.value = append(make([]byte, 0, len(file.Data)), file.Data...)
+			refs = append(refs, r)
 		default:
-			pairs, bad := r.file.split(ctx, file.Data)
+			pairs, bad := p.file.split(ctx, file.Data)
 			if bad != nil {
 				s.complain(r.source, *bad)
 			}
 			split = append(split, r.expand(s.fields, pairs)...)
-			continue
 		}
-		refs = append(refs, r)
 	}
 	s.refs = append(refs, split...)
 	return snapshot
@@ -83,9 +82,7 @@ func (r ref) expand(fields []*field, pairs []pair) []ref {
 			clear(p.value)
 			continue
 		}
-		one := r
-		one.field, one.value = fields[i], p.value
-		out = append(out, one)
+		out = append(out, ref{field: fields[i], source: r.source, place: &place{label: r.place.label, value: p.value, file: r.place.file}})
 	}
 	return out
 }

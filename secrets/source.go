@@ -41,18 +41,31 @@ func (s *search) add(r ref) {
 	s.refs = append(s.refs, r)
 }
 
-// ref is one place at which a value was found.
+// ref is one place at which a value was found. There may be many, so it is small.
 type ref struct {
 	field  *field // nil: a file that holds values of several fields
-	label  string // where: "the environment", "/run/secrets/x"
-	text   string // of the environment; else:
-	value  []byte // its owner is the ref until it is kept
-	file   *fileRef
-	meta   *Meta
-	flaw   *flaw // found, but not usable
+	text   string // the value, if place is nil
+	place  *place // nil: the environment
 	source int
-	kept   bool // the value went into a Secret
 	env    bool // stands in the environment of the process
+}
+
+// place is where a value stands that is not in the environment.
+type place struct {
+	label string // "/run/secrets/x"
+	value []byte // owned by the place until it is kept
+	file  *fileRef
+	meta  *Meta
+	flaw  *flaw // found, but not usable
+	kept  bool  // the value went into a Secret
+}
+
+// label is how faults and reports call the place.
+func (r *ref) label() string {
+	if r.place != nil {
+		return r.place.label
+	}
+	return "the environment"
 }
 
 // fileRef is a file, and what was learnt about it when it was read.
@@ -97,15 +110,15 @@ func (envSource) find(_ context.Context, s *search) {
 		switch {
 		case value == "" && file == "":
 		case value != "" && file != "":
-			s.add(ref{field: f, label: "the environment", flaw: &flaw{
-				reason: "both " + f.name + " and " + f.file + " are set", fix: "set one of them"}})
+			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
+				reason: "both " + f.name + " and " + f.file + " are set", fix: "set one of them"}}})
 		case file != "":
-			s.add(ref{field: f, label: "the file that " + f.file + " names", file: &fileRef{path: file, group: filepath.Dir(file)}})
+			s.add(ref{field: f, place: &place{label: "the file that " + f.file + " names", file: &fileRef{path: file, group: filepath.Dir(file)}}})
 		case len(doubled) > 0 && doubled[f.name]:
-			s.add(ref{field: f, label: "the environment", flaw: &flaw{
-				reason: "was set twice, with different values, when the process was started", fix: "set it once"}})
+			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
+				reason: "was set twice, with different values, when the process was started", fix: "set it once"}}})
 		default:
-			s.add(ref{field: f, label: "the environment", text: value, env: true})
+			s.add(ref{field: f, text: value, env: true})
 		}
 	}
 }
@@ -144,10 +157,10 @@ func (d dirSource) find(_ context.Context, s *search) {
 	}
 	for _, f := range s.fields {
 		path := filepath.Join(d.path, f.name)
-		s.add(ref{field: f, label: path, file: &fileRef{path: path, group: d.path, maybe: true}})
+		s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: d.path, maybe: true}}})
 		if f.lower != f.name {
 			path = filepath.Join(d.path, f.lower)
-			s.add(ref{field: f, label: path, file: &fileRef{path: path, group: d.path, maybe: true}})
+			s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: d.path, maybe: true}}})
 		}
 	}
 }
@@ -202,9 +215,9 @@ func (d dotEnvSource) find(_ context.Context, s *search) {
 		}
 		return
 	}
-	s.add(ref{label: d.path, file: &fileRef{path: d.path, group: d.path, maybe: true, split: func(_ context.Context, data []byte) ([]pair, *flaw) {
+	s.add(ref{place: &place{label: d.path, file: &fileRef{path: d.path, group: d.path, maybe: true, split: func(_ context.Context, data []byte) ([]pair, *flaw) {
 		return parseDotEnv(data)
-	}}})
+	}}}})
 }
 
 // Encrypted is a file that open turns into NAME=value lines as [DotEnv] reads
@@ -233,7 +246,7 @@ func (e encryptedSource) find(_ context.Context, s *search) {
 		return
 	}
 	s.variables = append(s.variables, e.variables...)
-	s.add(ref{label: e.path, file: &fileRef{path: e.path, group: e.path, sealed: true, split: e.split}})
+	s.add(ref{place: &place{label: e.path, file: &fileRef{path: e.path, group: e.path, sealed: true, split: e.split}}})
 }
 
 func (e encryptedSource) split(ctx context.Context, data []byte) ([]pair, *flaw) {

@@ -83,7 +83,7 @@ func checkKey(text []byte, minBits int) ([]byte, *flaw) {
 	case len(key)*8 < minBits:
 		return weak("holds fewer bits than it must")
 	// Random: P(< 20 distinct of 32) = 1.4e-10, P(< 41 of 64) = 2.1e-10.
-	case distinct(key[:32]) < 20, len(key) >= 64 && distinct(key[:64]) < 41:
+	case fewer(key[:32], 20), len(key) >= 64 && fewer(key[:64], 41):
 		return weak("repeats its bytes more than a random key does")
 	case stepped(key):
 		return weak("counts up or down instead of being random")
@@ -92,16 +92,10 @@ func checkKey(text []byte, minBits int) ([]byte, *flaw) {
 		return weak("encodes readable text, not random bytes")
 	// A sentence with dashes is valid base64url. Random: P(43 characters
 	// without a capital, or without a small letter) = 4e-10.
-	case !isHex(text) && !mixedCase(text):
+	case !isHex(text) && (!mixedCase(text) || wordy(text)):
 		return weak("reads as words, not as random bytes")
-	}
-	if !isHex(text) {
-		var scratch [normalSize]byte
-		normal := normalise(scratch[:0], text)
-		defer clear(normal)
-		if holdsPhrase(normal) {
-			return weak("holds a placeholder")
-		}
+	case !isHex(text) && holdsPhrase(text):
+		return weak("holds a placeholder")
 	}
 	return key, nil
 }
@@ -135,30 +129,33 @@ func distinct(b []byte) int {
 	return bits.OnesCount64(seen[0]) + bits.OnesCount64(seen[1]) + bits.OnesCount64(seen[2]) + bits.OnesCount64(seen[3])
 }
 
+// fewer reports whether b has fewer than n distinct bytes. It stops as soon as
+// it knows.
+func fewer(b []byte, n int) bool {
+	var seen [4]uint64
+	for _, c := range b {
+		bit := uint64(1) << (c & 63)
+		if seen[c>>6]&bit == 0 {
+			if n--; n <= 0 {
+				return false
+			}
+			seen[c>>6] |= bit
+		}
+	}
+	return n > 0
+}
+
 // stepped reports whether one difference between neighbours makes up more than
-// half of all differences: 0123..., aaaa..., 2468... A majority is what is left
-// when each other value is crossed out against one of its own (Boyer and
-// Moore, MJRTY); whether it is one, a second look tells.
+// half of all differences: 0123..., aaaa..., 2468...
 func stepped(b []byte) bool {
-	var major byte
-	left := 0
+	var count [256]uint32
+	most := uint32(0)
 	for i := 1; i < len(b); i++ {
-		switch d := b[i] - b[i-1]; {
-		case left == 0:
-			major, left = d, 1
-		case d == major:
-			left++
-		default:
-			left--
-		}
+		d := b[i] - b[i-1]
+		count[d]++
+		most = max(most, count[d])
 	}
-	count := 0
-	for i := 1; i < len(b); i++ {
-		if b[i]-b[i-1] == major {
-			count++
-		}
-	}
-	return count*2 > len(b)-1
+	return int(most)*2 > len(b)-1
 }
 
 func printable(b []byte) bool {

@@ -15,6 +15,7 @@ type field struct {
 	order int    // among the fields of a plan
 	index []int  // for reflect.Value.FieldByIndex
 	path  string // Go path: "DB.Password"
+	ns    string // path as the validator spells it
 	typ   reflect.Type
 	name  string // to look up
 	file  string // name of the variable that names a file

@@ -35,8 +35,17 @@ func (p *plan) validate(ctx context.Context, filled reflect.Value, failed []bool
 	if !p.rules {
 		return
 	}
+	next := 0
 	skip := func(ns []byte) bool {
-		f := p.byNS[string(ns)]
+		// The validator asks in the order of the fields, so the next one is
+		// most often the one; a comparison is cheaper than the map.
+		var f *field
+		if next < len(p.fields) && p.fields[next].ns == string(ns) {
+			f = p.fields[next]
+			next++
+		} else {
+			f = p.byNS[string(ns)]
+		}
 		if f == nil {
 			return own && !p.within[string(ns)]
 		}

@@ -120,7 +120,7 @@ func (f *field) checkPhrase(b []byte) (bad []flaw) {
 	}
 	// Random: 20 digits have fewer than 5 distinct with probability 2.3e-6,
 	// 15 letters and digits with less than 1e-12.
-	if placeholder(rest) || distinct(rest) < 5 || stepped(rest) {
+	if placeholder(rest) || fewer(rest, 5) || stepped(rest) {
 		bad = append(bad, flaw{soft: true, reason: "is a placeholder or a pattern, not a secret", fix: "put the real value there; secrets.Generate(32) makes one"})
 	}
 	return bad
@@ -137,7 +137,7 @@ func checkURL(b []byte) []flaw {
 		return nil
 	case pw == "xxxxx": // what url.URL.Redacted writes
 		return []flaw{{reason: "holds a redacted password", fix: "put the real value back: this was saved from redacted output"}}
-	case placeholder([]byte(pw)) || distinct([]byte(pw)) < 5 || stepped([]byte(pw)):
+	case placeholder([]byte(pw)) || fewer([]byte(pw), 5) || stepped([]byte(pw)):
 		return []flaw{{soft: true, reason: "holds a placeholder for a password", fix: "put the real password there"}}
 	}
 	return nil
