@@ -60,7 +60,7 @@ func Load(ctx context.Context, dst any, opts Options) (*Loader, error) {
 	}
 	v.Set(filled.Elem())
 	if !opts.DangerouslyKeepEnvironment {
-		loader.scrub = scrub(l.variables)
+		loader.scrub = scrub(l.exposed())
 	}
 	loader.watch(ctx, l.snapshot)
 	return loader, nil
@@ -74,7 +74,7 @@ type load struct {
 	refs      []ref // all that was found, by field and then by source
 	next      int   // the first of refs that choose has not seen
 	snapshot  filepoll.Snapshot
-	variables []string // of the environment that hold secrets
+	variables []string // of the environment, which sources read keys from
 	vault     *vault
 	arena     arena
 	scratch   []byte // the public value that is looked at
@@ -119,11 +119,18 @@ func (l *load) gather(ctx context.Context) {
 		})
 	}
 	l.refs, l.variables = s.refs, s.variables
+}
+
+// exposed returns the variables of the environment in which secrets stand, also
+// those that another source has as well.
+func (l *load) exposed() []string {
+	names := l.variables
 	for _, r := range l.refs {
 		if r.env && r.field.target != toPublic {
-			l.variables = append(l.variables, r.field.name)
+			names = append(names, r.field.name)
 		}
 	}
+	return names
 }
 
 // wipe clears what was read and not kept.
@@ -389,8 +396,9 @@ func (l *Loader) announce(ctx context.Context) error {
 	if err := sink.Emit(ctx, event.SecretLoaded, slog.Int(event.KeyCount, len(l.current().items)), slog.String(event.KeyOutcome, event.OutcomeSuccess)); err != nil {
 		return refused(err)
 	}
-	for _, s := range l.Report() {
-		name := ""
+	now, items := time.Now(), l.current().items
+	for i := range items {
+		name, s := "", items[i].status(now)
 		switch s.State {
 		case Due:
 			name = event.SecretDue

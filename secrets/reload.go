@@ -96,6 +96,9 @@ func (l *Loader) watch(ctx context.Context, snapshot filepoll.Snapshot) {
 			l.vaults = append(l.vaults, it.source)
 		}
 	}
+	if !hot && len(l.vaults) == 0 {
+		return
+	}
 	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if hot {
 		l.fixed = l.findFixed()

@@ -45,24 +45,31 @@ func (l *Loader) Report() []Status {
 	now := time.Now()
 	items := l.current().items
 	out := make([]Status, len(items))
-	for i, it := range items {
-		s := Status{Field: it.field.path, Name: it.field.name, Source: it.label, MaxAge: it.field.maxAge, Confidence: Unknown}
-		if it.ring != nil {
-			s.Version, s.Created = it.ring.primary()
-		}
-		switch {
-		case !s.Created.IsZero():
-			s.Confidence = Exact
-		case !it.written.IsZero():
-			s.Confidence, s.Created = AtLeast, it.written
-		}
-		if s.Confidence != Unknown {
-			s.Age = max(0, now.Sub(s.Created))
-		}
-		s.State = s.judge()
-		out[i] = s
+	for i := range items {
+		out[i] = items[i].status(now)
 	}
 	return out
+}
+
+// status tells how a secret stands at a moment.
+func (it *item) status(now time.Time) Status {
+	s := Status{Field: it.field.path, Name: it.field.name, Source: it.label, MaxAge: it.field.maxAge, Confidence: Unknown}
+	if it.ring != nil {
+		s.Version, s.Created = it.ring.primary()
+	} else if it.meta != nil {
+		s.Created = it.meta.Created
+	}
+	switch {
+	case !s.Created.IsZero():
+		s.Confidence = Exact
+	case !it.written.IsZero():
+		s.Confidence, s.Created = AtLeast, it.written
+	}
+	if s.Confidence != Unknown {
+		s.Age = max(0, now.Sub(s.Created))
+	}
+	s.State = s.judge()
+	return s
 }
 
 func (s Status) judge() State {
