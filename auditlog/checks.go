@@ -1,0 +1,175 @@
+package auditlog
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/inovy/hardening"
+)
+
+// Check reports how the log is configured and whether it works.
+func (l *Log) Check() []hardening.Finding {
+	fs := []hardening.Finding{
+		l.checkRetention(), l.checkKey(), l.redactor.checkPatterns(), l.redactor.checkKeys(), l.checkHealth(), l.checkSegments(), l.checkDebug(), l.checkTail(),
+	}
+	for i := range fs {
+		fs[i].Component = l.cfg.Name
+	}
+	return fs
+}
+
+// Check reports what the redactor lets through.
+func (r *Redactor) Check() []hardening.Finding {
+	fs := []hardening.Finding{r.checkPatterns(), r.checkKeys()}
+	for i := range fs {
+		fs[i].Component = room
+	}
+	return fs
+}
+
+func bearing(fw hardening.Framework, id string, r hardening.Relation) hardening.Control {
+	return hardening.Control{Framework: fw, ID: id, Relation: r}
+}
+
+func implements(fw hardening.Framework, id string) hardening.Control {
+	return bearing(fw, id, hardening.Implements)
+}
+
+func supports(fw hardening.Framework, id string) hardening.Control {
+	return bearing(fw, id, hardening.Supports)
+}
+
+func (l *Log) checkRetention() hardening.Finding {
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-001", Severity: hardening.Medium,
+		Title:    "Records are kept for a year and a margin",
+		Passed:   l.cfg.Retention >= defaultRetention,
+		Observed: fmt.Sprintf("%d days", l.cfg.Retention/day),
+		Expected: "at least 400 days; five years where NEN 7513 applies",
+		Remedy:   "leave Retention zero, or set it longer",
+		Controls: []hardening.Control{
+			supports(hardening.BIO, "12.4.2.1"), supports(hardening.BIO2, "8.15.04"), supports(hardening.NEN7513, "8.5"), supports(hardening.NEN7510, "A.18.1.3"),
+			supports(hardening.ASVS, "v5.0.0-14.2.7"), supports(hardening.NIS2IR, "3.2.5"), supports(hardening.GDPR, "5(1)(e)"),
+		},
+	}
+}
+
+func (l *Log) checkKey() hardening.Finding {
+	file := l.cfg.KeyFile
+	if file == "" {
+		file = filepath.Join(l.cfg.Dir, keyName)
+	}
+	inside := strings.HasPrefix(filepath.Clean(file)+string(filepath.Separator), filepath.Clean(l.cfg.Dir)+string(filepath.Separator))
+	observed := "the key file is outside the directory of the log"
+	if inside {
+		observed = "the key file is inside the directory of the log"
+	}
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-002", Severity: hardening.Low,
+		Title:    "A copy of the log does not carry its signing key",
+		Passed:   !inside,
+		Observed: observed,
+		Expected: "the key file in another directory",
+		Remedy:   "set KeyFile to a path on storage that is not copied along with Dir",
+		Controls: []hardening.Control{supports(hardening.BIO2, "8.15.03"), supports(hardening.ASVS, "v5.0.0-16.4.2"), supports(hardening.ASVS, "v5.0.0-13.3.2"), supports(hardening.ISO27002, "8.24")},
+	}
+}
+
+func (r *Redactor) checkPatterns() hardening.Finding {
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-003", Severity: hardening.High,
+		Title:    "Secrets and personal numbers are redacted by their shape",
+		Passed:   len(r.cfg.DangerouslyAllow) == 0,
+		Observed: fmt.Sprintf("shown: %q", r.cfg.DangerouslyAllow),
+		Expected: "shown: []",
+		Remedy:   "declare typed identifiers with Safe instead of switching a pattern off",
+		Controls: []hardening.Control{
+			supports(hardening.ASVS, "v5.0.0-16.2.5"), supports(hardening.BIO, "12.4.1.2"), supports(hardening.BIO2, "8.15.02"), supports(hardening.ISO27002, "8.11"),
+			supports(hardening.GDPR, "25(1)"), supports(hardening.CWE, "532"),
+		},
+	}
+}
+
+func (r *Redactor) checkKeys() hardening.Finding {
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-004", Severity: hardening.High,
+		Title:    "Nothing is shown under a key that names a secret",
+		Passed:   len(r.cfg.DangerouslyAllowKeys) == 0,
+		Observed: fmt.Sprintf("shown: %q", r.cfg.DangerouslyAllowKeys),
+		Expected: "shown: []",
+		Remedy:   "rename the attribute, or keep it out of the log",
+		Controls: []hardening.Control{
+			supports(hardening.ASVS, "v5.0.0-16.2.5"), supports(hardening.ASVS, "v5.0.0-14.2.4"), supports(hardening.BIO2, "8.15.02"),
+			supports(hardening.ISO27002, "8.12"), supports(hardening.CWE, "532"),
+		},
+	}
+}
+
+func (l *Log) checkHealth() hardening.Finding {
+	observed := "takes records; each is on the disk and signed before it is acknowledged"
+	err := l.Healthy()
+	if err != nil {
+		observed = err.Error()
+	}
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-005", Severity: hardening.Critical,
+		Title:    "Events are recorded, append-only and signed",
+		Passed:   err == nil,
+		Observed: observed,
+		Expected: "the log takes records",
+		Remedy:   "see ErrorLog for the cause, repair it and restart the service",
+		Controls: []hardening.Control{
+			implements(hardening.ASVS, "v5.0.0-16.4.2"), implements(hardening.ASVS, "v5.0.0-16.2.1"), implements(hardening.ASVS, "v5.0.0-16.2.2"), supports(hardening.ASVS, "v5.0.0-16.5.3"),
+			supports(hardening.BIO, "12.4.1.1"), supports(hardening.BIO2, "8.15.01"), supports(hardening.BIO2, "8.15.03"), supports(hardening.ISO27002, "8.15"),
+			supports(hardening.NEN7510, "A.12.4.1"), supports(hardening.NEN7513, "5"), supports(hardening.NIS2IR, "3.2.3"), supports(hardening.OWASP, "A09:2021"), supports(hardening.CSF, "PR.PS-04"), supports(hardening.CRA, "I.1.2(l)"),
+		},
+	}
+}
+
+func (l *Log) checkSegments() hardening.Finding {
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-006", Severity: hardening.Low,
+		Title:    "Segments are small enough to read after a crash and to prune",
+		Passed:   l.cfg.SegmentBytes <= maxSegment,
+		Observed: fmt.Sprintf("%d MiB", l.cfg.SegmentBytes>>20),
+		Expected: "at most 256 MiB",
+		Remedy:   "leave SegmentBytes zero for 64 MiB",
+		Controls: []hardening.Control{supports(hardening.ISO27002, "8.15"), supports(hardening.CSF, "PR.IR-04"), supports(hardening.NIS2IR, "3.2.5")},
+	}
+}
+
+func (l *Log) checkDebug() hardening.Finding {
+	debug := l.cfg.Next.Enabled(context.Background(), slog.LevelDebug)
+	observed := "debug records are dropped"
+	if debug {
+		observed = "debug records are written in " + l.cfg.Environment.String()
+	}
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-007", Severity: hardening.Medium,
+		Title:    "Debug records are written in development only",
+		Passed:   !debug || l.cfg.Environment == hardening.Development,
+		Observed: observed,
+		Expected: "level Info or above outside development",
+		Remedy:   "raise the level of Next",
+		Controls: []hardening.Control{supports(hardening.ASVS, "v5.0.0-13.4.2"), supports(hardening.ISO27002, "8.12"), supports(hardening.CWE, "532")},
+	}
+}
+
+func (l *Log) checkTail() hardening.Finding {
+	observed := "the log ended with a checkpoint"
+	if l.torn.bytes > 0 {
+		observed = fmt.Sprintf("%d bytes with %d records that nobody had signed were moved to quarantine", l.torn.bytes, l.torn.records)
+	}
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-008", Severity: hardening.Low,
+		Title:    "The process before this one left the log whole",
+		Passed:   l.torn.bytes == 0,
+		Observed: observed,
+		Expected: "a log that ends with a checkpoint",
+		Remedy:   "find out why the process before this one stopped; look into the quarantine file",
+		Controls: []hardening.Control{supports(hardening.BIO2, "8.15.05"), supports(hardening.ASVS, "v5.0.0-16.4.2"), supports(hardening.NIS2IR, "3.2.3")},
+	}
+}

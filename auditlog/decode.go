@@ -1,0 +1,180 @@
+package auditlog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Kinds of records. Only kindEvent comes from outside; the rest is how the log
+// keeps account of itself.
+const (
+	kindEvent     = "event"
+	kindGenesis   = "genesis"   // first record: origin and first public key
+	kindOpen      = "open"      // a process began to write
+	kindClose     = "close"     // it stopped on purpose
+	kindRecovered = "recovered" // an unsigned tail was moved to quarantine
+
+	// Reserved for what the format already carries: a verifier that meets a
+	// kind it does not know says "unverifiable" rather than "ok".
+	// epoch, gap, prune, erase, hold, lost, config
+)
+
+// head reads the kind and time of a record without decoding the rest.
+func head(record []byte) (kind string, at time.Time, err error) {
+	rest, ok := bytes.CutPrefix(record, []byte(envelope))
+	k, rest, ok2 := bytes.Cut(rest, []byte(`","t":"`))
+	t, _, ok3 := bytes.Cut(rest, []byte{'"'})
+	if !ok || !ok2 || !ok3 || len(k) > 32 {
+		return "", at, errors.New("the record has no envelope of version 1")
+	}
+	at, err = time.Parse(time.RFC3339Nano, string(t))
+	return string(k), at, err
+}
+
+// control is the body of every kind but kindEvent.
+type control struct {
+	Format     int    `json:"format,omitempty"`     // genesis
+	Origin     string `json:"origin,omitempty"`     // genesis
+	VKey       string `json:"vkey,omitempty"`       // genesis: the first public key
+	Retention  string `json:"retention,omitempty"`  // open
+	Bytes      int64  `json:"bytes,omitempty"`      // recovered
+	Records    int    `json:"records,omitempty"`    // recovered
+	Quarantine string `json:"quarantine,omitempty"` // recovered: file name
+	SHA256     string `json:"sha256,omitempty"`     // recovered: of the file
+}
+
+func appendControl(b []byte, kind string, at time.Time, c control) []byte {
+	b = appendEnvelope(b, kind, at)
+	body, err := json.Marshal(c)
+	if err != nil || len(body) <= len("{}") { // plain strings and numbers always marshal
+		return append(b, '}')
+	}
+	b = append(b, ',')
+	return append(b, body[1:]...)
+}
+
+func parseControl(record []byte) (c control, err error) {
+	return c, json.Unmarshal(record, &c)
+}
+
+// wire is the stored form of an event.
+type wire struct {
+	T       time.Time
+	At      time.Time
+	Type    string
+	Code    string
+	Action  Action
+	Outcome Outcome
+	Attempt int64
+	Reason  string
+	Actor   struct {
+		ID, Alt, Role, Org, For, Session string
+		Kind                             Kind
+	}
+	Subject struct{ ID string }
+	Object  struct {
+		Type, ID, Part, Sensitivity string
+		LifeCycle                   string `json:"life_cycle"`
+	}
+	Origin struct {
+		IP          netip.Addr
+		AccessPoint string `json:"access_point"`
+		UserAgent   string `json:"user_agent"`
+		Host        string
+		Service     string
+	}
+	Purpose      string
+	AuthProtocol string `json:"auth_protocol"`
+	Relation     string
+	Consent      string
+	Controls     struct{ Authorisation, Relation, Consent Check }
+	BreakGlass   bool   `json:"break_glass"`
+	RequestID    string `json:"request_id"`
+	TraceParent  string
+	Count        int64
+	Missing      []string
+	Attrs        json.RawMessage
+}
+
+// decodeEvent reads a record of kindEvent.
+func decodeEvent(seq int64, record []byte) (Entry, error) {
+	var w wire
+	if err := json.Unmarshal(record, &w); err != nil {
+		return Entry{}, fmt.Errorf("auditlog: record %d: %w", seq, err)
+	}
+	attrs, err := decodeAttrs(w.Attrs)
+	if err != nil {
+		return Entry{}, fmt.Errorf("auditlog: record %d: %w", seq, err)
+	}
+	e := Entry{Seq: seq, Recorded: w.T, Attempt: w.Attempt, Missing: w.Missing, Event: Event{
+		Time: w.At, Type: w.Type, Code: w.Code, Action: w.Action, Outcome: w.Outcome, Reason: w.Reason,
+		Actor:   Actor{ID: w.Actor.ID, AltID: w.Actor.Alt, Kind: w.Actor.Kind, Role: w.Actor.Role, Org: w.Actor.Org, OnBehalfOf: w.Actor.For, Session: w.Actor.Session},
+		Subject: Subject{ID: w.Subject.ID},
+		Object:  Object{Type: w.Object.Type, ID: w.Object.ID, Part: w.Object.Part, Sensitivity: w.Object.Sensitivity, LifeCycle: w.Object.LifeCycle},
+		Origin:  Origin{IP: w.Origin.IP, AccessPoint: w.Origin.AccessPoint, UserAgent: w.Origin.UserAgent, Host: w.Origin.Host, Service: w.Origin.Service},
+		Purpose: w.Purpose, AuthProtocol: w.AuthProtocol, Relation: w.Relation, Consent: w.Consent,
+		Controls:   Controls{Authorisation: w.Controls.Authorisation, Relation: w.Controls.Relation, Consent: w.Controls.Consent},
+		BreakGlass: w.BreakGlass, RequestID: w.RequestID, TraceParent: w.TraceParent, Count: w.Count, Attrs: attrs,
+	}}
+	if e.Time.IsZero() {
+		e.Time = e.Recorded
+	}
+	return e, nil
+}
+
+// decodeAttrs keeps the order in which attributes were written.
+func decodeAttrs(text json.RawMessage) ([]slog.Attr, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("attrs is not an object")
+	}
+	var attrs []slog.Attr
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		name, _ := key.(string)
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return nil, err
+		}
+		v, err := decodeValue(raw)
+		if err != nil {
+			return nil, err
+		}
+		attrs = append(attrs, slog.Attr{Key: name, Value: v})
+	}
+	return attrs, nil
+}
+
+func decodeValue(raw json.RawMessage) (slog.Value, error) {
+	if raw[0] == '{' {
+		attrs, err := decodeAttrs(raw)
+		return slog.GroupValue(attrs...), err
+	}
+	var v any
+	d := json.NewDecoder(strings.NewReader(string(raw)))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		return slog.Value{}, err
+	}
+	if n, ok := v.(json.Number); ok {
+		if i, err := n.Int64(); err == nil {
+			return slog.Int64Value(i), nil
+		}
+		f, err := n.Float64()
+		return slog.Float64Value(f), err
+	}
+	return slog.AnyValue(v), nil
+}

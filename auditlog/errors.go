@@ -1,0 +1,27 @@
+package auditlog
+
+import "errors"
+
+const room = "auditlog"
+
+// Errors of the log, for errors.Is.
+var (
+	// ErrInvalidEvent is returned by [Log.Record] for an event that lacks a
+	// mandatory field or has an impossible one. [hardening.Faults] lists them.
+	ErrInvalidEvent = errors.New("auditlog: the event is not valid")
+	// ErrClosed is returned after [Log.Close].
+	ErrClosed = errors.New("auditlog: the log is closed")
+	// ErrFailed is returned by every Record after a write that could not be
+	// made durable, and wraps its cause. Nothing is retried: after a failed
+	// fsync nobody knows what is on the disk. Open the log again.
+	ErrFailed = errors.New("auditlog: the log has stopped")
+	// ErrLocked is returned by [Open] while another process has the log open.
+	ErrLocked = errors.New("auditlog: another writer has this log open")
+	// ErrTampered is returned by [Open] if what stands in the log was not
+	// written by it, and by [Log.Record] if the live file was removed,
+	// truncated or replaced.
+	ErrTampered = errors.New("auditlog: the log was changed from outside")
+	// ErrKey is returned by [Open] if the signing key is missing, unreadable
+	// or of another log.
+	ErrKey = errors.New("auditlog: the signing key is missing or not of this log")
+)

@@ -1,0 +1,137 @@
+package auditlog
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/inovy/hardening"
+)
+
+// appendFile is the live segment.
+type appendFile interface {
+	Write([]byte) (int, error)
+	Stat() (fs.FileInfo, error)
+	// Sync returns when what was written is on the disk.
+	Sync() error
+	Close() error
+}
+
+// osFile syncs data and size, not the times of access.
+type osFile struct{ *os.File }
+
+func (f osFile) Sync() error { return syncData(f.File) }
+
+func openAppend(path string) (appendFile, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o600) // #nosec G304 -- inside the configured directory
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// live is the segment that is being written.
+type live struct {
+	file  appendFile
+	path  string
+	first int64 // seq of its first record
+	size  int64 // bytes that we wrote and synced, or found signed
+}
+
+// check finds out whether the file was taken away: a write to a file that was
+// removed, renamed or truncated succeeds, and the records are gone.
+func (s *live) check() error {
+	open, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Lstat(s.path)
+	if err != nil {
+		return fmt.Errorf("%w: %s was removed or renamed while in use: %w", ErrTampered, s.path, err)
+	}
+	if !os.SameFile(open, there) {
+		return fmt.Errorf("%w: %s was replaced by another file while in use", ErrTampered, s.path)
+	}
+	if open.Size() != s.size {
+		return fmt.Errorf("%w: %s has %d bytes where %d were written", ErrTampered, s.path, open.Size(), s.size)
+	}
+	return nil
+}
+
+// append writes b and returns when it is on the disk.
+func (s *live) append(b []byte) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	n, err := s.file.Write(b)
+	if err == nil && n < len(b) {
+		err = fmt.Errorf("wrote %d of %d bytes", n, len(b))
+	}
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err == nil {
+		s.size += int64(n)
+	}
+	return err
+}
+
+// prepareDir makes the directory or finds one that is ours alone.
+func prepareDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 { // permission bits say nothing there
+		return &hardening.ConfigError{
+			Room: room, Field: "Dir", Value: dir, Reason: fmt.Sprintf("can be entered by others (mode %v)", info.Mode().Perm()),
+			Fix: "chmod 700 it; where it is a mount point, name a directory below it and it is made so",
+		}
+	}
+	return nil
+}
+
+// segments lists the first seqs of the segments in dir, in order.
+func segments(dir string) ([]int64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var firsts []int64
+	for _, e := range entries {
+		if first, ok := parseSegmentName(e.Name()); ok {
+			firsts = append(firsts, first)
+		}
+	}
+	slices.Sort(firsts)
+	return firsts, nil
+}
+
+// createSegment writes a new segment under another name and renames it when it
+// is on the disk, so that a segment always has its header.
+func createSegment(dir string, first int64, content []byte) (path string, err error) {
+	path = filepath.Join(dir, segmentName(first))
+	switch there, err := exists(path); {
+	case err != nil:
+		return "", err
+	case there:
+		return "", fmt.Errorf("%w: %s was there before it was begun", ErrTampered, path)
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) { // left by a crash, never part of the log
+		return "", err
+	}
+	if err := writeFileSync(tmp, content); err != nil {
+		return "", err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return "", err
+	}
+	return path, syncDir(dir)
+}

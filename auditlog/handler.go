@@ -1,0 +1,286 @@
+package auditlog
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/text"
+)
+
+// Handler returns the log as a slog.Handler. A record whose message is a name
+// of the vocabulary becomes an event: it is on the disk before Handle returns,
+// whatever its level, and the error says if it is not (slog.Logger drops that
+// error; [Config.ErrorLog] tells). Every other record is redacted and goes to
+// [Config.Next], if that is enabled for its level.
+//
+// The attributes that the rooms of this library use (actor, subject, object,
+// action, outcome, reason, client_addr and so on) fill the fields of the event
+// where they stand outside any group; the first of a name counts. All others
+// are kept, redacted, as Attrs. Action and Outcome have a default for each
+// name. A mandatory field that is missing does not lose the record: the entry
+// names it in Missing.
+//
+// Cancelling the context given to a log call does not stop the event.
+func (l *Log) Handler() slog.Handler { return &handler{log: l, next: l.next} }
+
+type handler struct {
+	log  *Log
+	next slog.Handler
+	with []step
+}
+
+// step is one With or WithGroup.
+type step struct {
+	group string
+	attrs []slog.Attr
+}
+
+// Enabled is always true: whether a record is an event shows in its message,
+// which is not known here, and no level may lose an event.
+func (h *handler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	if len(attrs) == 0 {
+		return h
+	}
+	return &handler{log: h.log, next: h.next.WithAttrs(attrs), with: append(slices.Clip(h.with), step{attrs: slices.Clone(attrs)})}
+}
+
+func (h *handler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	return &handler{log: h.log, next: h.next.WithGroup(name), with: append(slices.Clip(h.with), step{group: name})}
+}
+
+func (h *handler) Handle(ctx context.Context, rec slog.Record) error {
+	if !event.Known(rec.Message) {
+		if !h.next.Enabled(ctx, rec.Level) {
+			return nil
+		}
+		return h.next.Handle(ctx, rec)
+	}
+	e, missing := h.event(rec)
+	_, err := h.log.record(context.WithoutCancel(ctx), e, 0, missing)
+	if err != nil {
+		h.log.report.lost(ctx, rec.Message, err)
+	}
+	return err
+}
+
+// event turns a record into an event that can be written, and names what a
+// valid one would have had besides.
+func (h *handler) event(rec slog.Record) (e *Event, missing []string) {
+	b := builder{e: &Event{Type: rec.Message, Time: rec.Time}, r: h.log.redactor, seen: map[string]bool{}}
+	own := make([]slog.Attr, 0, rec.NumAttrs())
+	rec.Attrs(func(a slog.Attr) bool {
+		own = append(own, a)
+		return true
+	})
+	depth := slices.IndexFunc(h.with, func(s step) bool { return s.group != "" })
+	if depth < 0 {
+		depth = len(h.with)
+	}
+	for _, s := range h.with[:depth] {
+		b.take(s.attrs)
+	}
+	if depth == len(h.with) {
+		b.take(own)
+	} else if a := grouped(h.with[depth:], own); len(a.Value.Group()) > 0 {
+		b.e.Attrs = append(b.e.Attrs, a)
+	}
+	return b.finish()
+}
+
+// grouped nests attributes in the groups in which they were logged.
+func grouped(with []step, own []slog.Attr) slog.Attr {
+	var inner []slog.Attr
+	name := with[0].group
+	for i := 1; i <= len(with); i++ {
+		if i == len(with) {
+			inner = append(inner, own...)
+			break
+		}
+		if with[i].group != "" {
+			if a := grouped(with[i:], own); len(a.Value.Group()) > 0 {
+				inner = append(inner, a)
+			}
+			break
+		}
+		inner = append(inner, with[i].attrs...)
+	}
+	return slog.Attr{Key: name, Value: slog.GroupValue(inner...)}
+}
+
+// builder fills an event from attributes.
+type builder struct {
+	e              *Event
+	r              *Redactor
+	seen           map[string]bool
+	room, instance string
+}
+
+func (b *builder) take(attrs []slog.Attr) {
+	for _, a := range attrs {
+		a.Value = a.Value.Resolve()
+		switch {
+		case a.Equal(slog.Attr{}):
+		case a.Key == "" && a.Value.Kind() == slog.KindGroup:
+			b.take(a.Value.Group())
+		case b.seen[a.Key] || !b.field(a):
+			b.e.Attrs = append(b.e.Attrs, a)
+		default:
+			b.seen[a.Key] = true
+		}
+	}
+}
+
+// field puts a into the field that it names, and reports whether there is one
+// that can take it.
+func (b *builder) field(a slog.Attr) bool {
+	e := b.e
+	var to *string
+	switch a.Key {
+	case event.KeyRoom:
+		to = &b.room
+	case event.KeyInstance:
+		to = &b.instance
+	case event.KeyActor:
+		to = &e.Actor.ID
+	case event.KeyActorRole:
+		to = &e.Actor.Role
+	case event.KeyActorOrg:
+		to = &e.Actor.Org
+	case event.KeyOnBehalfOf:
+		to = &e.Actor.OnBehalfOf
+	case event.KeySession:
+		to = &e.Actor.Session
+	case event.KeySubject:
+		to = &e.Subject.ID
+	case event.KeyObjectType:
+		to = &e.Object.Type
+	case event.KeyObject:
+		to = &e.Object.ID
+	case event.KeyReason:
+		to = &e.Reason
+	case event.KeyRequestID:
+		to = &e.RequestID
+	case event.KeyTraceParent:
+		to = &e.TraceParent
+	case event.KeyAction:
+		switch x := Action(b.text(a.Value)); x {
+		case Create, Read, Update, Delete, Execute:
+			e.Action = x
+			return true
+		}
+		return false
+	case event.KeyOutcome:
+		switch x := Outcome(b.text(a.Value)); x {
+		case Success, Failure, Denied:
+			e.Outcome = x
+			return true
+		}
+		return false
+	case event.KeyClient:
+		return b.client(b.text(a.Value))
+	case event.KeyCount:
+		if a.Value.Kind() == slog.KindInt64 && a.Value.Int64() >= 0 {
+			e.Count = a.Value.Int64()
+			return true
+		}
+		return false
+	default:
+		return false
+	}
+	*to = b.text(a.Value)
+	return true
+}
+
+func (b *builder) client(s string) bool {
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		ap, err := netip.ParseAddrPort(s)
+		if err != nil {
+			return s == "invalid IP" // how the zero address prints
+		}
+		addr = ap.Addr()
+	}
+	b.e.Origin.IP = addr.Unmap().WithZone("")
+	return true
+}
+
+func (b *builder) text(v slog.Value) string {
+	if v.Kind() == slog.KindString {
+		return v.String()
+	}
+	w := walker{r: b.r}
+	return fmt.Sprint(w.plain(w.value(v, 0, true)))
+}
+
+func (b *builder) finish() (*Event, []string) {
+	e := b.e
+	e.Origin.Service = b.room
+	if b.instance != "" && b.instance != b.room {
+		e.Origin.Service = b.room + "/" + b.instance
+	}
+	if e.Action == "" {
+		e.Action = actionOf(e.Type)
+	}
+	if e.Outcome == "" {
+		e.Outcome = outcomeOf(e.Type)
+	}
+	if y := e.Time.UTC().Year(); y < 1970 || y > 9999 {
+		e.Time = time.Time{} // no time at which anything was recorded: the log's own will do
+	}
+	for _, t := range e.texts() {
+		*t.text = text.Clip(*t.text, t.most-len("..."))
+	}
+	if n := len(e.Attrs) - maxAttrs; n > 0 {
+		e.Attrs = append(slices.Clip(e.Attrs[:maxAttrs-1]), slog.Int("attrs_dropped", n+1))
+	}
+	return e, e.missing()
+}
+
+// actionOf is the action that a name implies.
+func actionOf(name string) Action {
+	for _, a := range []struct {
+		action Action
+		words  []string
+	}{
+		{Create, []string{"_create", "_created", "_stored", "upload_complete"}},
+		{Read, []string{"_read"}},
+		{Update, []string{"_update", "_updated", "_change", "_changed", "_renewed", "_archived", "_rotated", "_reloaded"}},
+		{Delete, []string{"_delete", "_deleted", "_expired", "_revoked"}},
+	} {
+		for _, w := range a.words {
+			if strings.HasSuffix(name, w) {
+				return a.action
+			}
+		}
+	}
+	return Execute
+}
+
+// outcomeOf is the outcome that a name implies.
+func outcomeOf(name string) Outcome {
+	switch name {
+	case event.AuthzFail, event.ExcessRateLimitExceeded, event.InputValidationFail, event.SessionUseAfterExpire, event.SessionForged,
+		event.WebhookRejected, event.CertificateRejected, event.AuthnLoginFailMax, event.AuthnLoginLock, event.AuthnTokenReuse, event.SequenceFail:
+		return Denied
+	case event.SysCrash, event.StoreDegraded, event.StoreReset, event.SecretOverdue:
+		return Failure
+	}
+	switch {
+	case strings.HasPrefix(name, "malicious_"):
+		return Denied
+	case strings.HasSuffix(name, "_fail"):
+		return Failure
+	}
+	return Success
+}

@@ -1,0 +1,123 @@
+package auditlog
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// keyFile is what stands in the file of the signing key. First is the public
+// key with which the log began: the one that a verifier is given, whatever the
+// key in force is by then.
+type keyFile struct {
+	Origin string `json:"origin"`
+	First  string `json:"first"` // verifier key of epoch 0
+	Epoch  int64  `json:"epoch"`
+	Secret string `json:"secret"` // signer key of this epoch, as x/mod's note writes it
+}
+
+func newKey(origin string) (*keyFile, error) {
+	secret, public, err := note.GenerateKey(nil, origin)
+	if err != nil {
+		return nil, err
+	}
+	return &keyFile{Origin: origin, First: public, Secret: secret}, nil
+}
+
+// nextSuffix marks a key that takes effect when the record that announces it
+// is durable. A crash in between leaves either the old or the new in force.
+const nextSuffix = ".next"
+
+func readKey(path string) (*keyFile, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if runtime.GOOS != "windows" { // its permission bits say nothing
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			return nil, fmt.Errorf("%w: %s can be read by others (mode %v); chmod 600 it", ErrKey, path, info.Mode().Perm())
+		}
+	}
+	k := &keyFile{}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(k); err != nil {
+		return nil, fmt.Errorf("%w: %s is not a key file", ErrKey, path) // the decoder's words may quote the key
+	}
+	v, err := note.NewVerifier(k.First)
+	if err != nil || v.Name() != k.Origin {
+		return nil, fmt.Errorf("%w: %s names no usable public key", ErrKey, path)
+	}
+	return k, nil
+}
+
+// writeKey writes k beside path, to take effect by promoteKey.
+func writeKey(path string, k *keyFile) error {
+	text, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	return writeFileSync(path+nextSuffix, append(text, '\n'))
+}
+
+// promoteKey puts the key written last in force.
+func promoteKey(path string) error {
+	if err := os.Rename(path+nextSuffix, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// writeFileSync writes a file that did not exist, durably, for its owner only.
+func writeFileSync(path string, text []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec G304 -- inside the configured directory
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // directories can not be synced there
+		return nil
+	}
+	d, err := os.Open(dir) // #nosec G304 -- the configured directory
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

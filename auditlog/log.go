@@ -1,0 +1,256 @@
+package auditlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Log is a tamper-evident log that is open for writing. It is safe for
+// concurrent use. Close it, so that the end of the log is a record too.
+type Log struct {
+	cfg      Config
+	key      *keyFile
+	signer   note.Signer
+	redactor *Redactor
+	next     slog.Handler // redacting
+	report   *reporter
+	lock     *os.File
+	torn     tail // what Open found behind the last checkpoint
+
+	wake    chan struct{} // a batch has something in it, or the log closes
+	stopped chan struct{} // the committer is gone
+
+	mu      sync.Mutex // guards the fields below
+	batch   *batch
+	nextSeq int64
+	closing bool
+	err     error // why the log failed
+	extent  extent
+
+	// The committer alone uses these once it runs.
+	tree       tree
+	checkpoint []byte // newest C line, with newline
+	live       live
+}
+
+// extent is how much of the log is durable, for readers.
+type extent struct {
+	first int64 // of the live segment
+	bytes int64 // of it
+	size  int64 // records in the log
+}
+
+// batch is what becomes durable in one go.
+type batch struct {
+	lines  []byte
+	hashes []tlog.Hash
+	done   chan struct{} // closed when err is final
+	err    error
+}
+
+func newBatch() *batch { return &batch{done: make(chan struct{})} }
+
+const (
+	lockName = "lock"
+	keyName  = "log.key"
+)
+
+// Open opens the log in cfg.Dir for writing, or begins one, and records that
+// it did. It returns every fault of cfg at once; [ErrLocked] if another process
+// writes to this log; [ErrKey] if the signing key is gone; [ErrTampered] if the
+// newest segment is not as it was written. What a crash left behind the last
+// checkpoint was never acknowledged: it is moved to a quarantine file beside
+// the log, and a record says how much that was. ctx bounds opening only.
+func Open(ctx context.Context, cfg Config) (*Log, error) {
+	cfg, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	if err := prepareDir(cfg.Dir); err != nil {
+		return nil, err
+	}
+	lockFile, err := lock(filepath.Join(cfg.Dir, lockName))
+	if err != nil {
+		return nil, err
+	}
+	redactor := newRedactor(cfg.Redact)
+	l := &Log{
+		cfg: cfg, lock: lockFile, redactor: redactor, next: redactor.Handler(cfg.Next),
+		report:  &reporter{log: slog.New(redactor.Handler(cfg.ErrorLog.Handler())), name: cfg.Name},
+		wake:    make(chan struct{}, 1),
+		stopped: make(chan struct{}),
+		batch:   newBatch(),
+	}
+	if err := l.open(ctx); err != nil {
+		if l.live.file != nil {
+			_ = l.live.file.Close()
+		}
+		_ = lockFile.Close()
+		return nil, err
+	}
+	go l.commitLoop()
+	if err := l.announce(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// announce records that a process began to write, and what a crash left.
+func (l *Log) announce(ctx context.Context) error {
+	accounts, err := quarantined(l.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, a := range accounts {
+		if _, err := l.control(ctx, kindRecovered, a); err != nil {
+			return err
+		}
+	}
+	if _, err := l.control(ctx, kindOpen, control{Retention: l.cfg.Retention.String()}); err != nil {
+		return err
+	}
+	for _, a := range accounts { // only now is it accounted for
+		path := filepath.Join(l.cfg.Dir, a.Quarantine)
+		if err := os.Rename(path+pendingSuffix, path); err != nil {
+			return err
+		}
+		l.report.log.LogAttrs(ctx, slog.LevelWarn, "auditlog: unsigned bytes at the end of the log were moved to quarantine",
+			slog.String("instance", l.cfg.Name), slog.Int64("bytes", a.Bytes), slog.Int("records", a.Records), slog.String("file", a.Quarantine))
+	}
+	return nil
+}
+
+// Record adds an event to the log and returns when it is on the disk under a
+// signed checkpoint. An error means that the event is not to be relied on:
+// [ErrInvalidEvent] with every fault; [ErrClosed]; [ErrFailed] once the disk or
+// the file let the log down; or ctx's cause. An event whose ctx ends while it
+// is being written may still become part of the log.
+func (l *Log) Record(ctx context.Context, ev Event) error {
+	if err := ev.Validate(); err != nil {
+		return err
+	}
+	_, err := l.record(ctx, &ev, 0, nil)
+	return err
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
+
+// record redacts, encodes and commits e, and returns its seq.
+func (l *Log) record(ctx context.Context, e *Event, attempt int64, missing []string) (int64, error) {
+	e.Reason = l.redactor.String(e.Reason)
+	e.Attrs = l.redactor.attrs(e.Attrs)
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	*b = appendEvent((*b)[:0], e, time.Now(), attempt, missing)
+	return l.commit(ctx, *b)
+}
+
+func (l *Log) control(ctx context.Context, kind string, c control) (int64, error) {
+	return l.commit(ctx, appendControl(nil, kind, time.Now(), c))
+}
+
+// commit hands one record to the committer and waits until it is durable.
+func (l *Log) commit(ctx context.Context, record []byte) (int64, error) {
+	if ctx.Err() != nil {
+		return 0, fmt.Errorf("auditlog: nothing was recorded: %w", context.Cause(ctx))
+	}
+	b, seq, err := l.enqueue(record)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-b.done:
+		return seq, b.err
+	case <-ctx.Done():
+	}
+	select {
+	case <-b.done: // both: then the answer is known
+		return seq, b.err
+	default:
+		return 0, fmt.Errorf("auditlog: gave up waiting for the disk: %w", context.Cause(ctx))
+	}
+}
+
+// enqueue adds a record to the batch that is written next.
+func (l *Log) enqueue(record []byte) (*batch, int64, error) {
+	h := tlog.RecordHash(record)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.err != nil:
+		return nil, 0, l.err
+	case l.closing:
+		return nil, 0, ErrClosed
+	}
+	b, seq := l.addLocked(h, record)
+	return b, seq, nil
+}
+
+func (l *Log) addLocked(h tlog.Hash, record []byte) (*batch, int64) {
+	b, seq := l.batch, l.nextSeq
+	l.nextSeq++
+	b.lines = appendRecordLine(b.lines, seq, h, record)
+	b.hashes = append(b.hashes, h)
+	l.signal()
+	return b, seq
+}
+
+// signal wakes the committer; one pending signal is enough.
+func (l *Log) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// VerifierKey is the public key with which the log began: what [Verify] needs.
+// Keep a copy where whoever can write to the log can not.
+func (l *Log) VerifierKey() string { return l.key.First }
+
+// Healthy is nil while the log takes records, and says why it does not.
+func (l *Log) Healthy() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.err != nil:
+		return l.err
+	case l.closing:
+		return ErrClosed
+	}
+	return nil
+}
+
+// Close records that the log was closed on purpose, as its last record, waits
+// for what is under way, and lets go of the directory. Calling it again
+// returns nil.
+func (l *Log) Close() error {
+	record := appendControl(nil, kindClose, time.Now(), control{})
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		<-l.stopped
+		return nil
+	}
+	l.closing = true
+	var last *batch
+	err := l.err
+	if err == nil {
+		last, _ = l.addLocked(tlog.RecordHash(record), record)
+	}
+	l.signal()
+	l.mu.Unlock()
+	<-l.stopped
+	if last != nil {
+		err = last.err
+	}
+	return errors.Join(err, l.live.file.Close(), l.lock.Close())
+}

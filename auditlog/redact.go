@@ -1,0 +1,183 @@
+package auditlog
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/text"
+)
+
+// Pattern is a kind of value that is recognised by its shape, wherever it
+// stands. It is also what stands in its place: "[REDACTED:pan]".
+type Pattern string
+
+// The patterns. Those with a check digit are checked before anything is
+// redacted. A number that is logged as a number and not as text is never
+// looked at: log it under a key that says what it is.
+const (
+	JWT        Pattern = "jwt"         // JSON web tokens, signed, unsigned or encrypted
+	PrivateKey Pattern = "private-key" // PEM blocks, to their end
+	APIKey     Pattern = "apikey"      // tokens in the published forms of some eighty issuers
+	Credential Pattern = "credential"  // what follows "Bearer" or "Basic"
+	URLUser    Pattern = "url"         // user and password in a URL
+	Assignment Pattern = "assignment"  // password=..., "secret": "...", Cookie: ...
+	PAN        Pattern = "pan"         // payment card numbers (ISO/IEC 7812, Luhn)
+	IBAN       Pattern = "iban"        // bank accounts (ISO 13616, mod 97)
+	BSN        Pattern = "bsn"         // Dutch citizen numbers (11-proef)
+	Email      Pattern = "email"       // e-mail addresses
+)
+
+func patterns() []Pattern {
+	return []Pattern{JWT, PrivateKey, APIKey, Credential, URLUser, Assignment, PAN, IBAN, BSN, Email}
+}
+
+// RedactorConfig says what is redacted. The zero value redacts all that the
+// room knows: every pattern, and values under keys that name a secret or an
+// identifier of a person (password, token, cookie, authorization, bsn, iban,
+// email and their kin).
+type RedactorConfig struct {
+	_ [0]func()
+
+	// Keys are further names under which nothing is shown. Case, '_', '-',
+	// '.' and spaces do not matter: "apiKey" is "API-KEY". Default: none.
+	Keys []string
+
+	// Safe are names of typed identifiers: what stands directly under them is
+	// not searched for patterns, so that an order number that happens to pass
+	// the check of a BSN stays readable. Default: none.
+	Safe []string
+
+	// DangerouslyAllowKeys shows what stands under these names though the room
+	// would redact it.
+	DangerouslyAllowKeys []string
+
+	// DangerouslyAllow shows values of these patterns.
+	DangerouslyAllow []Pattern
+}
+
+func (c RedactorConfig) clone() RedactorConfig {
+	c.Keys, c.Safe = slices.Clone(c.Keys), slices.Clone(c.Safe)
+	c.DangerouslyAllowKeys, c.DangerouslyAllow = slices.Clone(c.DangerouslyAllowKeys), slices.Clone(c.DangerouslyAllow)
+	return c
+}
+
+func (c *RedactorConfig) validate(f *faults.Collector, prefix string) {
+	names := func(field string, list []string) {
+		if list != nil && len(list) == 0 {
+			f.Add(prefix+field, "[]", "is empty but not nil", "leave it nil, or list names")
+		}
+		for i, name := range list {
+			if normalise(name) == "" {
+				f.Add(fmt.Sprintf("%s%s[%d]", prefix, field, i), name, "names no key: only case, '_', '-', '.' and spaces are in it", "write the name as it stands in the log calls")
+			}
+		}
+	}
+	names("Keys", c.Keys)
+	names("Safe", c.Safe)
+	names("DangerouslyAllowKeys", c.DangerouslyAllowKeys)
+	for i, name := range c.Safe {
+		if n := normalise(name); n != "" && (deniedName(n) || slices.ContainsFunc(c.Keys, func(k string) bool { return normalise(k) == n })) {
+			f.Add(fmt.Sprintf("%sSafe[%d]", prefix, i), name, "is also a name under which nothing is shown", "choose one; DangerouslyAllowKeys shows what the room redacts")
+		}
+	}
+	if c.DangerouslyAllow != nil && len(c.DangerouslyAllow) == 0 {
+		f.Add(prefix+"DangerouslyAllow", "[]", "is empty but not nil", "leave it nil, or list patterns")
+	}
+	for i, p := range c.DangerouslyAllow {
+		if !slices.Contains(patterns(), p) {
+			f.Add(fmt.Sprintf("%sDangerouslyAllow[%d]", prefix, i), p, "is not a pattern", fmt.Sprintf("use one of %q", patterns()))
+		}
+	}
+}
+
+// Redactor takes secrets and personal numbers out of log records. It is
+// immutable and safe for concurrent use.
+type Redactor struct {
+	cfg     RedactorConfig
+	denied  map[string]bool // normalised Keys
+	safe    map[string]bool
+	allowed map[string]bool
+	off     map[Pattern]bool
+}
+
+// NewRedactor returns a Redactor, or every fault of cfg at once.
+func NewRedactor(cfg RedactorConfig) (*Redactor, error) {
+	f := faults.For(room)
+	cfg.validate(f, "")
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return newRedactor(cfg.clone()), nil
+}
+
+func newRedactor(cfg RedactorConfig) *Redactor {
+	set := func(names []string) map[string]bool {
+		m := make(map[string]bool, len(names))
+		for _, n := range names {
+			m[normalise(n)] = true
+		}
+		return m
+	}
+	r := &Redactor{cfg: cfg, denied: set(cfg.Keys), safe: set(cfg.Safe), allowed: set(cfg.DangerouslyAllowKeys), off: map[Pattern]bool{}}
+	for _, p := range cfg.DangerouslyAllow {
+		r.off[p] = true
+	}
+	return r
+}
+
+const (
+	maxString   = 8 << 10 // bytes of one text in a record
+	maxScan     = 2 * maxString
+	maxDepth    = 32  // of nested values
+	maxElements = 256 // of one map, slice, struct or record
+	maxNodes    = 4096
+
+	redactedKey = "[REDACTED:key]" // in place of what stood under a denied key
+)
+
+func mark(p Pattern) string { return "[REDACTED:" + string(p) + "]" }
+
+// String returns s with every pattern replaced by its mark, and shortened to
+// 8 KiB. It allocates nothing if there is nothing to redact.
+func (r *Redactor) String(s string) string {
+	full := s
+	if len(s) > maxScan {
+		s = s[:maxScan] // what is cut here lies behind what is shown
+	}
+	m, found := r.find(s, 0)
+	if !found {
+		return text.Clip(full, maxString)
+	}
+	var b []byte
+	at := 0
+	for ; found && m.start < maxString; m, found = r.find(s, at) {
+		b = append(b, s[at:m.start]...)
+		b = append(b, mark(m.pattern)...)
+		at = m.end
+	}
+	if at < maxString {
+		b = append(b, text.Clip(full[at:], maxString-at)...)
+	} else if at < len(full) {
+		b = append(b, "..."...)
+	}
+	return string(b)
+}
+
+// attrs returns redacted copies of attrs, at most maxElements.
+func (r *Redactor) attrs(attrs []slog.Attr) []slog.Attr {
+	if len(attrs) == 0 {
+		return nil
+	}
+	w := walker{r: r}
+	out := make([]slog.Attr, 0, len(attrs))
+	for i, a := range attrs {
+		if i == maxElements {
+			out = append(out, slog.Int("attrs_dropped", len(attrs)-i))
+			break
+		}
+		out = append(out, w.attr(a, 0))
+	}
+	return out
+}

@@ -1,0 +1,178 @@
+package auditlog
+
+import "strings"
+
+// number looks at the digits s[i:end], which no digit precedes.
+func (r *Redactor) number(s string, from, i, end int) (match, bool) {
+	if !r.off[IBAN] {
+		if m, ok := iban(s, from, i); ok {
+			return m, true
+		}
+	}
+	if i > 0 && (is(s[i-1], word) || i > 1 && (s[i-1] == '.' || s[i-1] == ',') && is(s[i-2], digit)) {
+		return match{}, false // part of a name or of a decimal
+	}
+	if !r.off[PAN] {
+		if m, ok := pan(s, i, end); ok {
+			return m, true
+		}
+	}
+	return bsn(s, i, end)
+}
+
+// ends reports whether a number may end at i: what follows must not be part of
+// a longer name or a decimal.
+func ends(s string, i int) bool {
+	if i >= len(s) {
+		return true
+	}
+	if is(s[i], word) {
+		return false
+	}
+	return (s[i] != '.' && s[i] != ',') || i+1 >= len(s) || !is(s[i+1], digit)
+}
+
+// groups reads digits in groups of these lengths with one separator, ' ', '-'
+// or '.', between them, and returns where they end and the digits alone.
+func groups(s string, i int, lengths ...int) (end int, digits [19]byte, n int, ok bool) {
+	var sep byte
+	for g, length := range lengths {
+		if g > 0 {
+			if i >= len(s) || (s[i] != ' ' && s[i] != '-' && s[i] != '.') || sep != 0 && s[i] != sep {
+				return 0, digits, 0, false
+			}
+			sep = s[i]
+			i++
+		}
+		for range length {
+			if i >= len(s) || !is(s[i], digit) {
+				return 0, digits, 0, false
+			}
+			digits[n] = s[i]
+			n++
+			i++
+		}
+	}
+	return i, digits, n, ends(s, i)
+}
+
+// panShapes are the ways in which card numbers are written apart.
+var panShapes = [...][]int{{4, 4, 4, 4, 3}, {4, 4, 4, 4}, {4, 6, 5}, {4, 6, 4}}
+
+// pan matches a payment card number: 13 to 19 digits, an issuer's first digits
+// (2221-2720, 3-6), a Luhn check digit.
+func pan(s string, i, end int) (match, bool) {
+	if n := end - i; n >= 13 && n <= 19 {
+		return match{i, end, PAN}, ends(s, end) && issuer(s[i:end]) && luhn(s[i:end])
+	}
+	if end-i != 4 {
+		return match{}, false
+	}
+	for _, shape := range panShapes {
+		if end, digits, n, ok := groups(s, i, shape...); ok && issuer(string(digits[:n])) && luhn(string(digits[:n])) {
+			return match{i, end, PAN}, true
+		}
+	}
+	return match{}, false
+}
+
+func issuer(d string) bool {
+	return d[0] >= '3' && d[0] <= '6' || d[:4] >= "2221" && d[:4] <= "2720"
+}
+
+func luhn(d string) bool {
+	sum := 0
+	for k := range len(d) {
+		v := int(d[len(d)-1-k] - '0')
+		if k&1 == 1 {
+			if v *= 2; v > 9 {
+				v -= 9
+			}
+		}
+		sum += v
+	}
+	return sum%10 == 0
+}
+
+// bsn matches nine digits that pass the 11-proef, together or as 4-2-3.
+func bsn(s string, i, end int) (match, bool) {
+	if end-i == 9 {
+		return match{i, end, BSN}, ends(s, end) && elevenproof(s[i:end])
+	}
+	if end-i != 4 {
+		return match{}, false
+	}
+	end, digits, n, ok := groups(s, i, 4, 2, 3)
+	return match{i, end, BSN}, ok && elevenproof(string(digits[:n]))
+}
+
+func elevenproof(d string) bool {
+	sum := -int(d[8] - '0')
+	zero := d == "000000000"
+	for k := range 8 {
+		sum += int(d[k]-'0') * (9 - k)
+	}
+	return !zero && sum%11 == 0
+}
+
+// ibanLengths gives the length for each country that issues IBANs, from the
+// SWIFT registry, release 99.
+var ibanLengths = map[string]int{
+	"AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BI": 27, "BR": 29, "BY": 28,
+	"CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DJ": 27, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18,
+	"FK": 18, "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HN": 28, "HR": 21, "HU": 28,
+	"IE": 22, "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LC": 32, "LI": 21, "LT": 20,
+	"LU": 20, "LV": 21, "LY": 25, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MN": 20, "MR": 27, "MT": 31, "MU": 30, "NI": 28,
+	"NL": 18, "NO": 15, "OM": 23, "PK": 24, "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "RU": 33, "SA": 24,
+	"SC": 31, "SD": 18, "SE": 24, "SI": 19, "SK": 24, "SM": 27, "SO": 23, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26,
+	"UA": 29, "VA": 22, "VG": 24, "XK": 20, "YE": 30,
+}
+
+// iban matches around the check digits at i: two letters before them, the rest
+// of the account behind, together or in groups apart by single spaces.
+func iban(s string, from, i int) (match, bool) {
+	start := i - 2
+	if start < from || i+2 > len(s) || start > 0 && is(s[start-1], word) {
+		return match{}, false
+	}
+	var text [34]byte
+	country := [2]byte{upper(s[start]), upper(s[start+1])}
+	length, known := ibanLengths[string(country[:])]
+	if !known {
+		return match{}, false
+	}
+	n, end := 0, start
+	for end < len(s) && n < length {
+		c := upper(s[end])
+		if c == ' ' && n > 0 && s[end-1] != ' ' {
+			end++
+			continue
+		}
+		if !is(c, digit) && (c < 'A' || c > 'Z') {
+			return match{}, false
+		}
+		text[n] = c
+		n++
+		end++
+	}
+	if n < length || end < len(s) && is(s[end], word) {
+		return match{}, false
+	}
+	rest := 0
+	for k := range length { // ISO 7064 mod 97-10, the first four moved to the end
+		c := text[(k+4)%length]
+		if is(c, digit) {
+			rest = (rest*10 + int(c-'0')) % 97
+		} else {
+			rest = (rest*100 + int(c-'A') + 10) % 97
+		}
+	}
+	return match{start, end, IBAN}, rest == 1 && strings.IndexByte(s[start:end], '\n') < 0
+}
+
+func upper(c byte) byte {
+	if c >= 'a' && c <= 'z' {
+		return c - 'a' + 'A'
+	}
+	return c
+}

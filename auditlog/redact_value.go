@@ -1,0 +1,383 @@
+package auditlog
+
+import (
+	"bytes"
+	"encoding"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// walker redacts one value tree. What it returns holds no value with methods
+// that an encoder behind us would call: texts, numbers, times, groups, and
+// map[string]any and []any of such.
+type walker struct {
+	r     *Redactor
+	nodes int
+}
+
+// attr redacts one attribute: its key, and what stands under it.
+func (w *walker) attr(a slog.Attr, depth int) slog.Attr {
+	if w.r.hides(a.Key) {
+		return slog.Attr{Key: w.r.String(a.Key), Value: w.hidden(a.Value)}
+	}
+	return slog.Attr{Key: w.r.String(a.Key), Value: w.value(a.Value, depth, w.r.isSafe(a.Key))}
+}
+
+// hidden replaces everything but a bool, which says only that there is something.
+func (w *walker) hidden(v slog.Value) slog.Value {
+	if v.Kind() == slog.KindBool || v.Kind() == slog.KindGroup && len(v.Group()) == 0 {
+		return v
+	}
+	return slog.StringValue(redactedKey)
+}
+
+func (w *walker) value(v slog.Value, depth int, safe bool) slog.Value {
+	switch v.Kind() {
+	case slog.KindString:
+		return slog.StringValue(w.text(v.String(), safe))
+	case slog.KindGroup:
+		return w.group(v.Group(), depth)
+	case slog.KindLogValuer:
+		if depth >= maxDepth {
+			return slog.StringValue(tooDeep)
+		}
+		return w.value(v.Resolve(), depth+1, safe)
+	case slog.KindAny:
+		return slog.AnyValue(w.any(v.Any(), depth, safe))
+	default:
+		return v
+	}
+}
+
+const tooDeep = "[too deep]"
+
+func (w *walker) group(attrs []slog.Attr, depth int) slog.Value {
+	if depth >= maxDepth {
+		return slog.StringValue(tooDeep)
+	}
+	out := make([]slog.Attr, 0, min(len(attrs), maxElements+1))
+	for i, a := range attrs {
+		if w.nodes++; i == maxElements || w.nodes > maxNodes {
+			out = append(out, slog.Int("attrs_dropped", len(attrs)-i))
+			break
+		}
+		out = append(out, w.attr(a, depth+1))
+	}
+	return slog.GroupValue(out...)
+}
+
+func (w *walker) text(s string, safe bool) string {
+	if safe && len(s) <= maxString {
+		return s
+	}
+	return w.r.String(s)
+}
+
+// any turns any value into one that encoders know by themselves.
+func (w *walker) any(v any, depth int, safe bool) (out any) {
+	if w.nodes++; depth >= maxDepth || w.nodes > maxNodes {
+		return tooDeep
+	}
+	defer func() { // a method that panics may put what it holds into the panic
+		if recover() != nil {
+			out = typeName(v, "panicked")
+		}
+	}()
+	switch x := v.(type) {
+	case nil:
+		return nil
+	case string:
+		return w.text(x, safe)
+	case json.Number:
+		if !json.Valid([]byte(x)) {
+			return w.text(string(x), safe)
+		}
+		return x
+	case time.Time:
+		return x.Format(time.RFC3339Nano)
+	case time.Duration:
+		return x.String()
+	case slog.Attr:
+		return w.plain(slog.GroupValue(w.attr(x, depth+1)))
+	case []slog.Attr:
+		return w.plain(w.group(x, depth+1))
+	case slog.Value:
+		return w.plain(w.value(x, depth+1, safe))
+	case slog.LogValuer:
+		return w.plain(w.value(slog.AnyValue(x).Resolve(), depth+1, safe))
+	case error:
+		return w.text(x.Error(), safe)
+	case json.RawMessage:
+		return w.json(x, depth, safe)
+	case []byte:
+		return w.bytes(x, safe)
+	case *url.URL:
+		if x == nil {
+			return nil
+		}
+		return w.url(*x)
+	case url.URL:
+		return w.url(x)
+	case *http.Request: // the query and the headers hold too much to list
+		if x == nil {
+			return nil
+		}
+		path := ""
+		if x.URL != nil {
+			path = x.URL.Path
+		}
+		return w.text(x.Method+" "+x.Host+path, false)
+	case json.Marshaler:
+		if isNil(reflect.ValueOf(v)) {
+			return nil
+		}
+		b, err := x.MarshalJSON()
+		if err != nil {
+			return typeName(v, "does not marshal")
+		}
+		return w.json(b, depth, safe)
+	case encoding.TextMarshaler:
+		if isNil(reflect.ValueOf(v)) {
+			return nil
+		}
+		b, err := x.MarshalText()
+		if err != nil {
+			return typeName(v, "does not marshal")
+		}
+		return w.bytes(b, safe)
+	}
+	return w.reflect(v, reflect.ValueOf(v), depth, safe)
+}
+
+func isNil(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface, reflect.Func, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
+}
+
+func typeName(v any, why string) string { return fmt.Sprintf("[%T %s]", v, why) }
+
+func (w *walker) reflect(v any, rv reflect.Value, depth int, safe bool) any {
+	switch rv.Kind() {
+	case reflect.String:
+		return w.text(rv.String(), safe)
+	case reflect.Bool:
+		return rv.Bool()
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return rv.Int()
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return rv.Uint()
+	case reflect.Float32, reflect.Float64:
+		return strconv.FormatFloat(rv.Float(), 'g', -1, 64) // NaN has no JSON form
+	case reflect.Complex64, reflect.Complex128:
+		return fmt.Sprint(rv.Complex())
+	case reflect.Pointer, reflect.Interface:
+		if rv.IsNil() {
+			return nil
+		}
+		return w.element(rv.Elem(), depth, safe)
+	case reflect.Slice, reflect.Array:
+		return w.slice(rv, depth, safe)
+	case reflect.Map:
+		return w.mapping(rv, depth)
+	case reflect.Struct:
+		out := map[string]any{}
+		w.fields(rv, depth, out)
+		if s, ok := v.(fmt.Stringer); ok && len(out) == 0 {
+			return w.text(s.String(), safe)
+		}
+		return out
+	}
+	return typeName(v, "not shown") // functions, channels
+}
+
+// element goes one level down, through methods where the value may be asked.
+func (w *walker) element(rv reflect.Value, depth int, safe bool) any {
+	if !rv.IsValid() {
+		return nil
+	}
+	if rv.CanInterface() {
+		return w.any(rv.Interface(), depth+1, safe)
+	}
+	return "[unexported]"
+}
+
+func (w *walker) slice(rv reflect.Value, depth int, safe bool) any {
+	if rv.Kind() == reflect.Slice && rv.IsNil() {
+		return nil
+	}
+	if rv.Type().Elem().Kind() == reflect.Uint8 {
+		b := make([]byte, rv.Len())
+		reflect.Copy(reflect.ValueOf(b), rv)
+		return w.bytes(b, safe)
+	}
+	out := make([]any, 0, min(rv.Len(), maxElements+1))
+	for i := range rv.Len() {
+		if i == maxElements || w.nodes > maxNodes {
+			return append(out, fmt.Sprintf("[%d more]", rv.Len()-i))
+		}
+		out = append(out, w.element(rv.Index(i), depth, safe))
+	}
+	return out
+}
+
+func (w *walker) mapping(rv reflect.Value, depth int) any {
+	if rv.IsNil() {
+		return nil
+	}
+	type pair struct {
+		key   string
+		value reflect.Value
+	}
+	pairs := make([]pair, 0, rv.Len())
+	for it := rv.MapRange(); it.Next(); {
+		pairs = append(pairs, pair{w.keyText(it.Key()), it.Value()})
+	}
+	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.key, b.key) })
+	out := make(map[string]any, min(len(pairs), maxElements+1))
+	for i, p := range pairs {
+		if i == maxElements || w.nodes > maxNodes {
+			out["[more]"] = len(pairs) - i
+			break
+		}
+		w.put(out, p.key, p.value, depth)
+	}
+	return out
+}
+
+// put redacts one member of a map or struct.
+func (w *walker) put(out map[string]any, key string, v reflect.Value, depth int) {
+	shown := w.r.String(key)
+	for n := 2; out[shown] != nil; n++ { // two keys may have become one
+		shown = w.r.String(key) + "#" + strconv.Itoa(n)
+	}
+	switch {
+	case !w.r.hides(key):
+		out[shown] = w.element(v, depth, w.r.isSafe(key))
+	case v.Kind() == reflect.Bool:
+		out[shown] = v.Bool()
+	default:
+		out[shown] = redactedKey
+	}
+}
+
+func (w *walker) keyText(k reflect.Value) string {
+	if k.Kind() == reflect.String {
+		return k.String()
+	}
+	if k.CanInterface() {
+		if s, ok := w.any(k.Interface(), maxDepth-2, false).(string); ok {
+			return s
+		}
+		if k.CanInt() || k.CanUint() {
+			return fmt.Sprint(k.Interface())
+		}
+	}
+	return "[" + k.Type().String() + "]"
+}
+
+// fields adds the exported fields of a struct under the names that JSON gives
+// them. A field is hidden by either of its names.
+func (w *walker) fields(rv reflect.Value, depth int, out map[string]any) {
+	t := rv.Type()
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous && name == "" && depth < maxDepth {
+			inner := rv.Field(i)
+			if inner.Kind() == reflect.Pointer && !inner.IsNil() {
+				inner = inner.Elem()
+			}
+			if inner.Kind() == reflect.Struct && !w.r.hides(f.Name) {
+				w.fields(inner, depth+1, out)
+				continue
+			}
+		}
+		if !f.IsExported() || name == "-" {
+			continue
+		}
+		if name == "" {
+			name = f.Name
+		}
+		if w.r.hides(f.Name) && rv.Field(i).Kind() != reflect.Bool {
+			out[w.r.String(name)] = redactedKey
+			continue
+		}
+		w.put(out, name, rv.Field(i), depth)
+	}
+}
+
+// bytes shows text as text, and of anything else only how much it is.
+func (w *walker) bytes(b []byte, safe bool) any {
+	if b == nil {
+		return nil
+	}
+	if !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
+		return fmt.Sprintf("[%d bytes]", len(b))
+	}
+	return w.text(string(b), safe)
+}
+
+// json redacts a JSON text by its keys and values. What is no JSON is text.
+func (w *walker) json(b []byte, depth int, safe bool) any {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return w.bytes(b, safe)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return w.bytes(b, safe)
+	}
+	return w.any(v, depth+1, safe)
+}
+
+// url shows where a URL leads: no user, and of the query the names only.
+func (w *walker) url(u url.URL) string {
+	u.User = nil
+	if u.RawQuery != "" {
+		names := make([]string, 0, 8)
+		for name := range u.Query() {
+			names = append(names, url.QueryEscape(name)+"=...")
+		}
+		slices.Sort(names)
+		u.RawQuery = strings.Join(names, "&")
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return w.text(u.String(), false)
+}
+
+// plain turns a redacted slog value into a tree without slog types.
+func (w *walker) plain(v slog.Value) any {
+	switch v.Kind() {
+	case slog.KindGroup:
+		out := make(map[string]any, len(v.Group()))
+		for _, a := range v.Group() {
+			key := a.Key
+			for n := 2; out[key] != nil; n++ {
+				key = a.Key + "#" + strconv.Itoa(n)
+			}
+			out[key] = w.plain(a.Value)
+		}
+		return out
+	case slog.KindTime:
+		return v.Time().Format(time.RFC3339Nano)
+	case slog.KindDuration:
+		return v.Duration().String()
+	default:
+		return v.Any()
+	}
+}

@@ -1,0 +1,194 @@
+package auditlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Status is what verification found.
+type Status string
+
+// The results, best first. An auditor accepts the first; the second is what a
+// power failure looks like, and opening the log records it.
+const (
+	StatusOK           Status = "ok"
+	StatusTornTail     Status = "torn-tail"    // behind the last checkpoint stand bytes that no checkpoint covers
+	StatusStale        Status = "stale"        // ok, but older than VerifyOptions.MaxAge: newer records may have been cut off
+	StatusUnverifiable Status = "unverifiable" // not with this key or this version of the library
+	StatusTampered     Status = "tampered"     // changed after it was written
+)
+
+// VerifyOptions narrows what [Verify] accepts. The zero value accepts a log of
+// any age.
+type VerifyOptions struct {
+	_ [0]func()
+
+	// MaxAge is how old the newest signed record may be. Default: any age.
+	// Whoever removes the newest records together with their checkpoints
+	// leaves a log that verifies; on a busy log its age gives that away.
+	MaxAge time.Duration
+}
+
+// VerifyReport is what [Verify] found. File, Line and Seq say where, if the
+// status is neither ok nor stale.
+type VerifyReport struct {
+	Status Status `json:"status"`
+	// Reason says in words what is wrong. It quotes nothing from the log.
+	Reason string `json:"reason,omitempty"`
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"` // from 1; 0 if the file as a whole is meant
+	Seq    int64  `json:"seq"`            // of the record at fault; -1 if none can be named
+
+	Origin   string `json:"origin"`
+	Size     int64  `json:"size"`     // records under a valid checkpoint, control records included
+	Events   int64  `json:"events"`   // of which events
+	Segments int    `json:"segments"` // files read
+	Root     string `json:"root"`     // tree hash over Size records, base64
+	// Recovered counts the records that account for an unsigned tail after a crash.
+	Recovered int64 `json:"recovered"`
+	// Newest is the time of the newest signed record.
+	Newest time.Time `json:"newest"`
+	// TornBytes and TornRecords are what stands behind the last checkpoint.
+	TornBytes   int64 `json:"torn_bytes"`
+	TornRecords int   `json:"torn_records"`
+}
+
+// String is one line for people.
+func (r *VerifyReport) String() string {
+	s := fmt.Sprintf("%s: %d records (%d events) of %s in %d segments", r.Status, r.Size, r.Events, r.Origin, r.Segments)
+	if r.File != "" {
+		s += "; " + r.File
+		if r.Line > 0 {
+			s += fmt.Sprintf(" line %d", r.Line)
+		}
+		if r.Seq >= 0 {
+			s += fmt.Sprintf(", record %d", r.Seq)
+		}
+	}
+	if r.Reason != "" {
+		s += ": " + r.Reason
+	}
+	return s
+}
+
+// Verify reads the log in dir from its first record and checks every byte:
+// lines, leaf hashes, and each checkpoint's signature and root. It needs the
+// verifier key only, no secret, takes no lock and changes nothing, so that an
+// officer who is no administrator can run it (BIO2 8.15.06), on a copy or on a
+// log that is being written.
+//
+// What is found is in the report; the error is for a malformed key, a
+// directory that can not be read, negative options, and ctx.
+func Verify(ctx context.Context, dir, key string, opts VerifyOptions) (*VerifyReport, error) {
+	if opts.MaxAge < 0 {
+		return nil, fmt.Errorf("auditlog: VerifyOptions.MaxAge %v is negative", opts.MaxAge)
+	}
+	c, err := newChain(key)
+	if err != nil {
+		return nil, err
+	}
+	firsts, err := segments(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &VerifyReport{Status: StatusOK, Seq: -1, Origin: c.origin}
+	if len(firsts) == 0 {
+		r.Status, r.Reason = StatusUnverifiable, "there is no segment in this directory"
+		return r, nil
+	}
+	f, err := c.begunWith(filepath.Join(dir, segmentName(firsts[0])))
+	if err != nil {
+		return nil, err
+	}
+	for i := 0; f == nil && i < len(firsts); i++ {
+		var t tail
+		if t, f, err = c.file(ctx, dir, firsts[i], i == len(firsts)-1); err != nil {
+			return nil, err
+		}
+		r.Segments++
+		if t.bytes > 0 && f == nil {
+			r.TornBytes, r.TornRecords = t.bytes, t.records
+			f = &flaw{StatusTornTail, segmentName(firsts[i]), t.line, -1,
+				fmt.Sprintf("%d bytes with %d complete records stand behind the last checkpoint and were never acknowledged", t.bytes, t.records)}
+		}
+	}
+	r.Size, r.Events, r.Recovered = c.signed.tree.size, c.signed.events, c.signed.recovered
+	r.Newest, r.Root = c.signed.last, c.signed.tree.root().String()
+	switch age := time.Since(r.Newest); {
+	case f != nil:
+		r.Status, r.Reason, r.File, r.Line, r.Seq = f.status, f.reason, f.file, f.line, f.seq
+	case opts.MaxAge > 0 && age > opts.MaxAge:
+		r.Status = StatusStale
+		r.Reason = fmt.Sprintf("the newest record is %v old, more than %v: nothing happened since, or newer records were removed", age.Round(time.Second), opts.MaxAge)
+	}
+	return r, nil
+}
+
+// begunWith finds a log of another key, which nobody need have changed.
+func (c *chain) begunWith(path string) (*flaw, error) {
+	f, err := os.Open(path) // #nosec G304 -- inside the directory to verify
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	name := filepath.Base(path)
+	in := newLines(f)
+	if _, complete, err := in.next(); err != nil || !complete {
+		return nil, nil // the reader that follows says what is wrong
+	}
+	line, complete, err := in.next()
+	if err != nil || !complete {
+		return nil, nil
+	}
+	record, _, err := parseRecordLine(line, 0)
+	if err != nil {
+		return nil, nil
+	}
+	g, err := parseControl(record)
+	if err == nil && g.VKey != c.key {
+		return &flaw{StatusUnverifiable, name, 2, 0, "the log was begun with another key: either this is not its key, or this is not the log"}, nil
+	}
+	return nil, nil
+}
+
+// settle is how long a tail that no checkpoint covers may stay so in a log that
+// is being written, before it counts as torn.
+const settle = 20 * time.Millisecond
+
+// file reads one segment. A log that is being written can be seen in the midst
+// of a commit: then the segment is read again.
+func (c *chain) file(ctx context.Context, dir string, first int64, newest bool) (t tail, f *flaw, err error) {
+	before, last := c.signed.clone(), c.last
+	path := filepath.Join(dir, segmentName(first))
+	for size := int64(-1); ; {
+		c.read, c.signed, c.last = before.clone(), before.clone(), last
+		grown, err := c.once(ctx, path, newest, &t, &f)
+		if err != nil || !newest || f == nil && t.bytes == 0 || grown == size {
+			return t, f, err
+		}
+		size = grown
+		select {
+		case <-time.After(settle):
+		case <-ctx.Done():
+			return t, nil, context.Cause(ctx)
+		}
+	}
+}
+
+// once reads one segment and returns the size it has afterwards.
+func (c *chain) once(ctx context.Context, path string, newest bool, t *tail, f **flaw) (size int64, err error) {
+	file, err := os.Open(path) // #nosec G304 -- inside the directory to verify
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if *t, *f, err = c.segment(ctx, filepath.Base(path), file, newest); err != nil {
+		return 0, err
+	}
+	return file.Seek(0, io.SeekEnd)
+}
