@@ -1,0 +1,86 @@
+// Command hardening is what operators and auditors run beside a service.
+//
+//	hardening audit verify -dir DIR -key KEY
+//
+// Each command says with -h what it takes and with which status it exits.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// Exit statuses that all commands share. Further ones are a command's own.
+const (
+	exitOK    = 0
+	exitUsage = 64 // EX_USAGE of sysexits.h, so that no finding is mistaken for a typing error
+	exitIO    = 74 // EX_IOERR
+)
+
+// command is one thing the program can do.
+type command struct {
+	name    string // "audit verify"
+	summary string
+	run     func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+}
+
+// commands in the order of the help text.
+var commands = []command{
+	{"audit verify", "check that an audit log is as it was written", auditVerify},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run finds the command that args begin with and runs it.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	for _, c := range commands {
+		words := strings.Fields(c.name)
+		if len(args) >= len(words) && strings.Join(args[:len(words)], " ") == c.name {
+			return c.run(ctx, args[len(words):], stdout, stderr)
+		}
+	}
+	out, status := stderr, exitUsage
+	if len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
+		out, status = stdout, exitOK
+	} else if len(args) > 0 {
+		fmt.Fprintf(stderr, "hardening: there is no command %q\n\n", strings.Join(args[:min(len(args), 2)], " "))
+	}
+	fmt.Fprintln(out, "usage: hardening COMMAND [flags]\n\ncommands:")
+	for _, c := range commands {
+		fmt.Fprintf(out, "  %-16s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintln(out, "\nhardening COMMAND -h tells the flags and exit statuses of one.")
+	return status
+}
+
+// parse reads the flags of a command that takes no further arguments. status
+// is where to stop if ok is false.
+func parse(flags *flag.FlagSet, args []string, usage string, stderr io.Writer) (status int, ok bool) {
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, usage)
+		flags.PrintDefaults()
+	}
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK, false
+	case err != nil:
+		return exitUsage, false
+	case flags.NArg() > 0:
+		fmt.Fprintf(stderr, "hardening: unexpected argument %q\n", flags.Arg(0))
+		return exitUsage, false
+	}
+	return exitOK, true
+}
