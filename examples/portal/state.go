@@ -1,0 +1,67 @@
+package main
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/inovy/hardening/secrets"
+)
+
+// keys are the secrets of one state directory: a file each, readable by its
+// owner alone, made at the first start.
+type keys struct {
+	Session *secrets.Ring  `secret:"SESSION_KEY,kind=key,bits=256,maxage=90d"`
+	Vermeer secrets.Secret `secret:"PASSWORD_VERMEER,kind=password"`
+	Jansen  secrets.Secret `secret:"PASSWORD_JANSEN,kind=password"`
+	Bakker  secrets.Secret `secret:"PASSWORD_BAKKER,kind=password"`
+	Visser  secrets.Secret `secret:"PASSWORD_VISSER,kind=password"`
+	Beheer  secrets.Secret `secret:"PASSWORD_BEHEER,kind=password"`
+}
+
+func (k *keys) passwordOf(id string) string {
+	return secrets.Expose(map[string]secrets.Secret{
+		"vermeer": k.Vermeer, "jansen": k.Jansen, "bakker": k.Bakker, "visser": k.Visser, "beheer": k.Beheer,
+	}[id])
+}
+
+// makeSecrets writes the secrets that dir lacks.
+func makeSecrets(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	missing := func(name string, generate func() (string, error)) error {
+		path := filepath.Join(dir, name)
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return err // nil: it is there
+		}
+		value, err := generate()
+		if err != nil {
+			return err
+		}
+		return writeFile(path, []byte(value))
+	}
+	err := missing("SESSION_KEY", sessionKey)
+	for _, u := range demoUsers {
+		err = cmp.Or(err, missing("PASSWORD_"+strings.ToUpper(u.ID), demoPassword))
+	}
+	return err
+}
+
+// sessionKey is a ring of one key that says when it was made, so that it can
+// become overdue.
+func sessionKey() (string, error) {
+	key, err := secrets.Generate(32)
+	return "v1@" + time.Now().UTC().Format(time.RFC3339) + ":" + key, err
+}
+
+// demoPassword has 100 random bits, in groups that can be typed.
+func demoPassword() (string, error) {
+	t := strings.ToLower(rand.Text())
+	return strings.Join([]string{t[:5], t[5:10], t[10:15], t[15:20]}, "-"), nil
+}
