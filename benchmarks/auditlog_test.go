@@ -3,15 +3,23 @@ package benchmarks
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/inovy/hardening/auditlog"
 )
 
 // onDisk returns a directory beside this file, which goes when the test ends.
@@ -69,7 +77,7 @@ func (g *groupCommit) run() {
 		g.mu.Unlock()
 		_, err := g.f.Write(batch)
 		if err == nil {
-			err = g.f.Sync()
+			err = syncData(g.f)
 		}
 		g.mu.Lock()
 		g.synced = upTo
@@ -110,6 +118,7 @@ func fromCallers(b *testing.B, record func() error) {
 	b.Helper()
 	b.ReportAllocs()
 	b.SetParallelism((callers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if err := record(); err != nil {
@@ -117,6 +126,142 @@ func fromCallers(b *testing.B, record func() error) {
 				return
 			}
 		}
+	})
+	b.StopTimer()
+}
+
+// accessEvent is one access to a patient's record, as NEN 7513 wants it.
+func accessEvent() auditlog.Event {
+	return auditlog.Event{
+		Type: auditlog.SensitiveRead, Action: auditlog.Read, Outcome: auditlog.Success,
+		Actor:   auditlog.Actor{ID: sessionUser, Role: "doctor", Org: "cardiology"},
+		Subject: auditlog.Subject{ID: "patient-4711"},
+		Object:  auditlog.Object{Type: "record", ID: "42"},
+		Origin:  auditlog.Origin{IP: netip.AddrFrom4([4]byte{192, 0, 2, 10})},
+		Purpose: "TREAT", RequestID: "QWERTZUIOPASDFGHJKLYXCVBNM",
+	}
+}
+
+func openLog(tb testing.TB, dir string) *auditlog.Log {
+	tb.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	log := must(auditlog.Open(tb.Context(), auditlog.Config{Dir: filepath.Join(dir, "log"), Next: quiet.Handler(), ErrorLog: quiet}))(tb)
+	tb.Cleanup(func() { _ = log.Close() })
+	return log
+}
+
+// writeLog writes n records of each caller and returns the directory, the
+// verifier key and the content of the log.
+func writeLog(tb testing.TB, callers, n int) (dir, key string, lines [][]byte) {
+	tb.Helper()
+	dir = onDisk(tb)
+	log := openLog(tb, dir)
+	dir = filepath.Join(dir, "log")
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for range n {
+				if err := log.Record(tb.Context(), accessEvent()); err != nil {
+					tb.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := log.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	files := must(filepath.Glob(filepath.Join(dir, "seg-*")))(tb)
+	if len(files) != 1 {
+		tb.Fatalf("%d segments, want one", len(files))
+	}
+	text := must(os.ReadFile(files[0]))(tb)
+	return dir, log.VerifierKey(), bytes.Split(bytes.TrimSuffix(text, []byte("\n")), []byte("\n"))
+}
+
+// recordBytes is how much one record takes on the disk when 64 callers
+// write, its share of the checkpoints included: what the raw loop writes too.
+func recordBytes(tb testing.TB) int {
+	tb.Helper()
+	_, _, lines := writeLog(tb, callers, 16)
+	total := 0
+	for _, l := range lines {
+		total += len(l) + 1
+	}
+	return total / (callers * 16)
+}
+
+// proof is what verification cannot do without: the records to hash and the
+// signatures to check, taken from a log beforehand.
+type proof struct {
+	key     ed25519.PublicKey
+	records [][]byte
+	texts   [][]byte
+	sigs    [][]byte
+}
+
+func proofOf(tb testing.TB, key string, lines [][]byte) proof {
+	tb.Helper()
+	_, b64, _ := strings.Cut(key[strings.IndexByte(key, '+')+1:], "+")
+	pub := must(base64.StdEncoding.DecodeString(b64))(tb)
+	if len(pub) != 1+ed25519.PublicKeySize || pub[0] != 1 {
+		tb.Fatalf("the verifier key is not one of ed25519: %q", key)
+	}
+	p := proof{key: pub[1:]}
+	for _, line := range lines {
+		switch line[0] {
+		case 'R':
+			p.records = append(p.records, bytes.SplitN(line, []byte(" "), 4)[3])
+		case 'C':
+			note := must(base64.StdEncoding.DecodeString(string(line[2:])))(tb)
+			text, sig, _ := bytes.Cut(note, []byte("\n\n"))
+			raw := must(base64.StdEncoding.DecodeString(string(bytes.TrimSpace(sig[bytes.LastIndexByte(sig, ' '):]))))(tb)
+			p.texts = append(p.texts, append(text, '\n'))
+			p.sigs = append(p.sigs, raw[4:]) // after the key's id
+		}
+	}
+	return p
+}
+
+// check hashes every leaf and checks every signature, in memory, without
+// asking whether they belong together.
+func (p proof) check() bool {
+	var last tlog.Hash
+	for _, r := range p.records {
+		last = tlog.RecordHash(r)
+	}
+	ok := last != tlog.Hash{}
+	for i := range p.texts {
+		ok = ed25519.Verify(p.key, p.texts[i], p.sigs[i]) && ok
+	}
+	return ok
+}
+
+// verify measures the verification of a whole log; one iteration is one log.
+func verify(b *testing.B, callers, n int) {
+	dir, key, lines := writeLog(b, callers, n)
+	p := proofOf(b, key, lines)
+	perCommit := float64(len(p.records)) / float64(len(p.sigs))
+	b.Run("hardening", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r, err := auditlog.Verify(b.Context(), dir, key, auditlog.VerifyOptions{})
+			if err != nil || r.Status != auditlog.StatusOK || r.Size != int64(len(p.records)) {
+				b.Fatalf("%v %v", r, err)
+			}
+		}
+		b.ReportMetric(perCommit, "records/commit")
+		b.ReportMetric(float64(len(p.records)*b.N)/b.Elapsed().Seconds(), "records/s")
+	})
+	b.Run("limit", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if !p.check() {
+				b.Fatal("a signature is wrong")
+			}
+		}
+		b.ReportMetric(perCommit, "records/commit")
+		b.ReportMetric(float64(len(p.records)*b.N)/b.Elapsed().Seconds(), "records/s")
 	})
 }
 
@@ -160,6 +305,10 @@ func BenchmarkAuditLog(b *testing.B) {
 				}
 			}
 		}
+		b.Run("hardening", func(b *testing.B) {
+			r := must(auditlog.NewRedactor(auditlog.RedactorConfig{}))(b)
+			handle(b, r.Handler(slog.NewJSONHandler(io.Discard, nil)))
+		})
 		b.Run("slog", func(b *testing.B) { handle(b, slog.NewJSONHandler(io.Discard, nil)) })
 		b.Run("handwritten", func(b *testing.B) {
 			handle(b, slog.NewJSONHandler(io.Discard, &slog.HandlerOptions{ReplaceAttr: redactKeys}))
@@ -167,17 +316,22 @@ func BenchmarkAuditLog(b *testing.B) {
 	})
 	// Durable: 64 callers, each waits until its record is on the disk.
 	b.Run("record", func(b *testing.B) {
+		b.Run("hardening", func(b *testing.B) {
+			log, ctx := openLog(b, onDisk(b)), b.Context()
+			fromCallers(b, func() error { return log.Record(ctx, accessEvent()) })
+		})
 		b.Run("limit", func(b *testing.B) {
 			g := must(newGroupCommit(filepath.Join(onDisk(b), "log")))(b)
 			defer g.close()
-			p := make([]byte, recordBytes)
+			p := make([]byte, recordBytes(b))
 			fromCallers(b, func() error { return g.record(p) })
 		})
 	})
+	// A log that 64 callers wrote, and one in which every record has a
+	// checkpoint of its own.
+	b.Run("verify", func(b *testing.B) { verify(b, callers, 64) })
+	b.Run("verify-single", func(b *testing.B) { verify(b, 1, 128) })
 }
-
-// recordBytes is how much one access event takes on the disk.
-const recordBytes = 512
 
 // The limit must keep what it promised to keep.
 func TestTheGroupCommitKeepsEveryRecord(t *testing.T) {
@@ -206,5 +360,24 @@ func TestTheGroupCommitKeepsEveryRecord(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() != 8*20*5 {
 		t.Errorf("the file has %v, want %d bytes", info, 8*20*5)
+	}
+}
+
+// The limit of verification must check the very records and signatures of
+// the log: the number of records is the log's own, a changed record or
+// signature does not pass for another reason.
+func TestTheVerifyLimitChecksTheLog(t *testing.T) {
+	dir, key, lines := writeLog(t, 4, 8)
+	p := proofOf(t, key, lines)
+	r, err := auditlog.Verify(t.Context(), dir, key, auditlog.VerifyOptions{})
+	if err != nil || r.Status != auditlog.StatusOK || r.Size != int64(len(p.records)) {
+		t.Errorf("the log has %v (%v), the limit hashes %d records", r, err, len(p.records))
+	}
+	if !p.check() {
+		t.Fatal("the limit does not accept the log")
+	}
+	p.sigs[0][0] ^= 1
+	if p.check() {
+		t.Error("the limit accepts a changed signature")
 	}
 }

@@ -13,12 +13,19 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	ululehttp "github.com/ulule/limiter/v3/drivers/middleware/stdlib"
+
+	"github.com/inovy/hardening/auditlog"
+	"github.com/inovy/hardening/headers"
+	"github.com/inovy/hardening/ratelimit"
 )
 
 // accessAttrs is one access to a patient's record, as the last handler of
@@ -28,7 +35,7 @@ func accessAttrs(user string, r *http.Request) []slog.Attr {
 		slog.String("actor", user),
 		slog.String("actor_role", "doctor"),
 		slog.String("actor_org", "cardiology"),
-		slog.String("subject", "999911120"),
+		slog.String("subject", "patient-4711"),
 		slog.String("object_type", "record"),
 		slog.String("object", "42"),
 		slog.String("action", "R"),
@@ -60,12 +67,29 @@ func accessHandler(log *slog.Logger, session func(*http.Request) (string, visit,
 // chain is a whole service's worth of middleware and a request that passes it.
 type chain func(tb testing.TB, out io.Writer) (http.Handler, *http.Request)
 
+// hardeningChain is ours, wrapped as the package documentation says.
+func hardeningChain(tb testing.TB, out io.Writer) (http.Handler, *http.Request) {
+	rig := hardeningRig(tb)
+	policy := must(headers.New(headers.Config{}))(tb)
+	limits := newLimiter(tb, func(r *http.Request) (ratelimit.Identity, error) {
+		user, err := rig.user(r)
+		return ratelimit.Identity{User: user}, err
+	})
+	redactor := must(auditlog.NewRedactor(auditlog.RedactorConfig{}))(tb)
+	log := slog.New(redactor.Handler(slog.NewJSONHandler(out, nil)))
+	return policy.Wrap(rig.wrap(limits.Wrap(accessHandler(log, rig.visitOf)))), rig.loggedIn(tb)
+}
+
 // peersChain puts the peers together as their documentation says. It writes
 // the event as plain slog JSON: it redacts nothing.
 func peersChain(tb testing.TB, out io.Writer) (http.Handler, *http.Request) {
 	rig := scsRig(tb)
 	log := slog.New(slog.NewJSONHandler(out, nil))
-	limited := ululehttp.NewMiddleware(newUlule()).Handler(accessHandler(log, rig.visitOf))
+	byUser := ululehttp.NewMiddleware(newUlule(), ululehttp.WithKeyGetter(func(r *http.Request) string {
+		user, _ := rig.user(r) // never fails
+		return user
+	}))
+	limited := ululehttp.NewMiddleware(newUlule()).Handler(byUser.Handler(accessHandler(log, rig.visitOf)))
 	return unrolledNonce().Handler(rig.wrap(limited)), rig.loggedIn(tb)
 }
 
@@ -80,7 +104,19 @@ func handwrittenChain(tb testing.TB, out io.Writer) (http.Handler, *http.Request
 		}
 		return a
 	}}))
-	limited := newLimitTable(perHour, time.Hour).middleware(accessHandler(log, rig.visitOf))
+	app, users := accessHandler(log, rig.visitOf), newLimitTable(perHour, time.Hour)
+	limited := newLimitTable(perHour, time.Hour).middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		user, err := rig.user(r)
+		if err != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		if _, ok := users.take(user); !ok {
+			http.Error(w, "too many requests", http.StatusTooManyRequests)
+			return
+		}
+		app.ServeHTTP(w, r)
+	}))
 	return limitWithNonce(rig.wrap(limited)), rig.loggedIn(tb)
 }
 
@@ -88,12 +124,13 @@ var chains = []struct {
 	name  string
 	chain chain
 }{
+	{"hardening", hardeningChain},
 	{"handwritten", handwrittenChain},
 	{"peers", peersChain},
 }
 
-// The whole chain in memory: headers with a nonce, a limit by address, the
-// session read, the access event encoded and thrown away. Not durable.
+// The whole chain in memory: headers with a nonce, a limit by address and one
+// by user, the session read, the access event encoded and thrown away. Not durable.
 func BenchmarkChain(b *testing.B) {
 	b.Run("memory", func(b *testing.B) {
 		for _, c := range chains {
@@ -103,11 +140,84 @@ func BenchmarkChain(b *testing.B) {
 			})
 		}
 	})
-	// The same over TLS on loopback, client and server in this process.
+	// The same with the event on the disk before the handler runs.
+	b.Run("durable", func(b *testing.B) {
+		b.Run("hardening", func(b *testing.B) { h, r := durableChain(b); benchmarkDurable(b, h, r) })
+		b.Run("limit", func(b *testing.B) { h, r := durableBare(b); benchmarkDurable(b, h, r) })
+	})
+	// The chain in memory over TLS on loopback, client and server in this process.
 	b.Run("https", func(b *testing.B) {
 		b.Run("http1", func(b *testing.B) { benchmarkHTTPS(b, 1) })
 		b.Run("http2", func(b *testing.B) { benchmarkHTTPS(b, 2) })
 	})
+}
+
+// durableChain is hardeningChain with an audit log on the disk: the attempt is
+// there before the handler runs, the outcome before the client is told.
+func durableChain(b *testing.B) (http.Handler, *http.Request) {
+	rig := hardeningRig(b)
+	policy := must(headers.New(headers.Config{}))(b)
+	limits := newLimiter(b, func(r *http.Request) (ratelimit.Identity, error) {
+		user, err := rig.user(r)
+		return ratelimit.Identity{User: user}, err
+	})
+	access := must(openLog(b, onDisk(b)).Access(auditlog.AccessConfig{Describe: func(r *http.Request) (auditlog.Event, error) {
+		user, err := rig.user(r)
+		ev := accessEvent()
+		ev.Actor.ID = user
+		return ev, err
+	}}))(b)
+	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rig.read(w, r)
+		_, _ = w.Write(page[:])
+	})
+	return policy.Wrap(rig.wrap(limits.Wrap(access.Wrap(app)))), rig.loggedIn(b)
+}
+
+// durableBare does nothing but wait twice for the disk and answer.
+func durableBare(b *testing.B) (http.Handler, *http.Request) {
+	g := must(newGroupCommit(filepath.Join(onDisk(b), "log")))(b)
+	b.Cleanup(func() { _ = g.close() })
+	p := make([]byte, recordBytes(b))
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if err := g.record(p); err != nil {
+			check(w, err)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+		_, _ = w.Write(page[:])
+		_ = g.record(p)
+	}), httpsRequest("/records/42")
+}
+
+// benchmarkDurable has 64 callers, each waiting for its own answer, and
+// reports the median time that one of them waited.
+func benchmarkDurable(b *testing.B, h http.Handler, r *http.Request) {
+	var mu sync.Mutex
+	var waited []time.Duration // guarded by mu
+	b.ReportAllocs()
+	b.SetParallelism((callers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		w := newResponse()
+		var mine []time.Duration
+		for pb.Next() {
+			w.reset()
+			began := time.Now()
+			h.ServeHTTP(w, r)
+			mine = append(mine, time.Since(began))
+			if w.status != http.StatusOK {
+				b.Errorf("status %d", w.status)
+				return
+			}
+		}
+		mu.Lock()
+		waited = append(waited, mine...)
+		mu.Unlock()
+	})
+	b.StopTimer()
+	slices.Sort(waited)
+	b.ReportMetric(float64(waited[len(waited)/2].Nanoseconds()), "p50-ns/op")
 }
 
 const connections = 16
@@ -120,11 +230,15 @@ func benchmarkHTTPS(b *testing.B, version int) {
 		b.Run(c.name, func(b *testing.B) {
 			h, r := c.chain(b, io.Discard)
 			rig := newTLSRig(b)
-			overHTTPS(b, version, rig, &http.Server{Handler: h, TLSConfig: rig.bare}, r.Header)
+			srv := &http.Server{Handler: h, TLSConfig: rig.bare}
+			if c.name == "hardening" {
+				srv = rig.server.HTTPServer(h)
+			}
+			overHTTPS(b, version, rig, srv, r.Header)
 		})
 	}
 	b.Run("bare", func(b *testing.B) {
-		h, r := handwrittenChain(b, io.Discard)
+		h, r := hardeningChain(b, io.Discard)
 		w := newResponse()
 		h.ServeHTTP(w, r)
 		sent := w.header
@@ -150,11 +264,21 @@ func overHTTPS(b *testing.B, version int, rig tlsRig, srv *http.Server, header h
 	b.Cleanup(func() { _ = srv.Close(); <-done })
 	url := "https://" + l.Addr().String() + "/records/42"
 
-	b.ReportAllocs()
-	b.SetParallelism((connections + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
-	b.RunParallel(func(pb *testing.PB) {
+	clients := make(chan *http.Transport, connections)
+	for range connections { // connected before the clock starts
 		t := &http.Transport{Protocols: srv.Protocols, TLSClientConfig: &tls.Config{RootCAs: rig.roots, ServerName: "localhost"}}
 		defer t.CloseIdleConnections()
+		if err := fetch(b.Context(), t, url, header, version, new([4096]byte)[:]); err != nil {
+			b.Fatal(err)
+		}
+		clients <- t
+	}
+	b.ReportAllocs()
+	b.SetParallelism((connections + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		t := <-clients
+		defer func() { clients <- t }()
 		var buf [4096]byte
 		for pb.Next() {
 			if err := fetch(b.Context(), t, url, header, version, buf[:]); err != nil {
@@ -163,6 +287,7 @@ func overHTTPS(b *testing.B, version int, rig tlsRig, srv *http.Server, header h
 			}
 		}
 	})
+	b.StopTimer()
 }
 
 // fetch makes one request and reads the whole answer.
