@@ -30,7 +30,7 @@ func (l *Log) commitLoop() {
 			close(b.done)
 			if failed == nil && l.live.size >= l.cfg.SegmentBytes {
 				if err := l.rotate(); err != nil {
-					l.fail(err)
+					_ = l.fail(err) // Healthy and the next Record say it
 				}
 			}
 		}

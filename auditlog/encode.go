@@ -115,7 +115,7 @@ func appendObject(b []byte, name string, pairs ...string) []byte {
 	b = append(b, name...)
 	b = append(b, '"', ':', '{')
 	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] == "" {
+		if pairs[i+1] == "" { // #nosec G602 -- pairs come in twos
 			continue
 		}
 		if empty {
@@ -126,7 +126,7 @@ func appendObject(b []byte, name string, pairs ...string) []byte {
 		empty = false
 		b = append(b, pairs[i]...)
 		b = append(b, '"', ':')
-		b = appendString(b, pairs[i+1])
+		b = appendString(b, pairs[i+1]) // #nosec G602 -- pairs come in twos
 	}
 	if empty {
 		return b[:start]
