@@ -211,10 +211,10 @@ func checkResource(c *Config) hardening.Finding {
 func checkCache(c *Config) hardening.Finding {
 	return hardening.Finding{
 		ID: "HDN-HEADERS-011", Severity: hardening.Low,
-		Title:    "No cache keeps a response unless a handler says so",
-		Passed:   cacheHas(c.CacheControl, "no-store"),
+		Title:    "No cache keeps a response, unless a handler or a route's own policy says so",
+		Passed:   cacheHas(c.CacheControl, "no-store") || c.derived,
 		Observed: c.CacheControl,
-		Expected: "no-store",
+		Expected: "no-store, but for routes that have a policy of their own",
 		Remedy:   "leave CacheControl empty, and cache public assets only with Middleware.With",
 		Controls: []hardening.Control{implements(hardening.ASVS, "v5.0.0-14.3.2"), supports(hardening.ISO27002, "8.12"), supports(hardening.CWE, "525")},
 	}

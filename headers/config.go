@@ -81,6 +81,8 @@ type Config struct {
 	// OnDeny answers a request whose handler panicked. The policy's headers
 	// are set before it runs. Default: hardening.WriteProblem.
 	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
+
+	derived bool // by With: what is unusual for a whole site can be right for one route
 }
 
 // HSTS is Strict-Transport-Security (RFC 6797).

@@ -71,7 +71,7 @@ func (m *Middleware) With(name string, change func(*Config)) (*Middleware, error
 	}
 	cfg := m.cfg.clone()
 	change(&cfg)
-	cfg.Name = name
+	cfg.Name, cfg.derived = name, true
 	child, err := build(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("policy %q: %w", name, err)

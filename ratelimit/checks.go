@@ -15,7 +15,7 @@ func (l *Limiter) Check() []hardening.Finding {
 		{Framework: hardening.BIO, ID: "12.1.3.1", Relation: hardening.Supports},
 		{Framework: hardening.BIO2, ID: "8.21.01", Relation: hardening.Supports},
 		{Framework: hardening.ISO27002, ID: "8.6", Relation: hardening.Supports},
-		{Framework: hardening.NIS2, ID: "21(2)(c)", Relation: hardening.Supports},
+		{Framework: hardening.NIS2, ID: "c", Relation: hardening.Supports},
 		{Framework: hardening.GDPR, ID: "32(1)(b)", Relation: hardening.Supports},
 	}
 	with := func(controls ...hardening.Control) []hardening.Control { return append(controls, abuse...) }

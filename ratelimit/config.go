@@ -29,9 +29,10 @@ type Config struct {
 	// Tiers, lowest first. Default: [DefaultTiers].
 	Tiers []Tier
 
-	// IP limits each address whatever its tier, before Identify is called, so
-	// that a flood costs no session look-up. Default: 3000 a minute. Leave room
-	// for a hospital behind one address.
+	// IP limits each address whatever its tier. An address that was refused by
+	// it is refused again before Identify is called and the store is asked, so
+	// that a flood costs neither. Default: 3000 a minute. Leave room for a
+	// hospital behind one address.
 	IP []Limit
 
 	// Global limits the whole service. Default: none.
@@ -41,8 +42,8 @@ type Config struct {
 	// least the login.
 	Routes []Route
 
-	// Identify names the sender. It is called after the address limits. If it
-	// fails the request counts as anonymous, and an event says so. Default:
+	// Identify names the sender. It is not called for an address that a limit
+	// of IP refuses at the moment. If it fails the request counts as anonymous, and an event says so. Default:
 	// everyone is anonymous.
 	Identify func(*http.Request) (Identity, error)
 

@@ -124,11 +124,13 @@ func TestWhoIsCounted(t *testing.T) {
 		{"requests without an address share one counter", append(times(3, "@", "/"), times(9, "", "/")...), 5},
 		{"a spoofed header is not an address", append(times(3, "192.0.2.1:1", "/", "X-Forwarded-For", "6.6.6.6"), times(9, "192.0.2.1:1", "/", "X-Forwarded-For", "7.7.7.7")...), 5},
 		{"a user name cannot be mistaken for another's", append(times(9, "192.0.2.1:1", "/", "X-User", "a"), times(9, "192.0.2.2:1", "/", "X-User", "a ")...), 6},
+		{"a login counts by address whoever sends it", append(times(9, "192.0.2.1:1", "POST /guess", "X-User", "a"), times(9, "192.0.2.1:1", "POST /guess", "X-User", "b")...), 2},
 		{"the route's limit holds beside the others", append(times(9, "192.0.2.1:1", "POST /login"), times(9, "192.0.2.1:1", "/")...), 2 + 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := newLimiter(t, ratelimit.Config{Tiers: tiers, Identify: user, Routes: []ratelimit.Route{
 				{Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerHour(2)}},
+				{Pattern: "POST /guess", Limits: []ratelimit.Limit{ratelimit.PerHour(2)}, ByAddress: true},
 			}})
 			if got := admitted(l.Wrap(ok), tt.requests...); got != tt.want {
 				t.Errorf("%d admitted, want %d", got, tt.want)

@@ -40,8 +40,9 @@ type tier struct {
 }
 
 type route struct {
-	pattern string
-	limits  []policy
+	pattern   string
+	limits    []policy
+	byAddress bool
 }
 
 // work is what one decision needs, kept for the next one.
@@ -62,7 +63,7 @@ func New(cfg Config) (*Limiter, error) {
 		if err := register(l.mux, r.Pattern); err != nil {
 			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, "is not a pattern of net/http.ServeMux, or conflicts with another route", `write it like "POST /login"`)
 		}
-		l.routes = append(l.routes, route{r.Pattern, policies("route", fmt.Sprintf("route:%s", r.Pattern), r.Limits)})
+		l.routes = append(l.routes, route{r.Pattern, policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress})
 	}
 	if l.store == nil && f.Len() == 0 {
 		store, err := NewMemoryStore(MemoryConfig{})
@@ -273,6 +274,9 @@ func (l *Limiter) collect(w *work, r *Request) bool {
 	}
 	for i := range l.routes {
 		if l.routes[i].pattern == r.Route {
+			if l.routes[i].byAddress {
+				byUser = byAddr
+			}
 			add(l.routes[i].limits, byUser)
 			return true
 		}

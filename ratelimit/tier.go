@@ -34,11 +34,14 @@ func Enterprise() Tier {
 func DefaultTiers() []Tier { return []Tier{Free(), Pro(), Enterprise()} }
 
 // Route limits requests that match a pattern, for each user, or for each
-// address where the request is anonymous.
+// address where the request is anonymous or ByAddress is set.
 type Route struct {
 	// Pattern is a pattern of net/http.ServeMux: "POST /login". The most
 	// specific one of all routes counts.
 	Pattern string
 	// Limits are added to those of the tier.
 	Limits []Limit
+	// ByAddress counts by address also where the sender is known. Set it for a
+	// login: whoever is logged in under many accounts is still one guesser.
+	ByAddress bool
 }

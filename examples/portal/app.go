@@ -192,7 +192,7 @@ func (p *portal) openRooms(context.Context) (err error) {
 	p.limits, err = ratelimit.New(ratelimit.Config{
 		Tiers:    tiers,
 		Identify: p.identify,
-		Routes:   []ratelimit.Route{{Pattern: "POST /login", Limits: []ratelimit.Limit{loginLimit}}},
+		Routes:   []ratelimit.Route{{Pattern: "POST /login", Limits: []ratelimit.Limit{loginLimit}, ByAddress: true}},
 		Logger:   p.logger(),
 		OnDeny:   p.deny,
 	})
