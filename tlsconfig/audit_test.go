@@ -145,6 +145,12 @@ func TestAuditOfWeakConfigurations(t *testing.T) {
 		{"GetConfigForClient: another trust domain, the same tickets", portal, forOne(func(c *tls.Config) {
 			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, ca.pool()
 		}), "058", "same ticket keys"},
+		{"GetConfigForClient: another trust domain, the same hooks for tickets", portal, func(c *tls.Config) {
+			keys := &tls.Config{}
+			keys.SetSessionTicketKeys([][32]byte{{1}})
+			c.WrapSession, c.UnwrapSession = keys.EncryptTicket, keys.DecryptTicket
+			forOne(func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, ca.pool() })(c)
+		}, "058", "opens the tickets"},
 		{"GetConfigForClient: other CAs, the same tickets", portal, func(c *tls.Config) {
 			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, ca.pool()
 			forOne(func(c *tls.Config) { c.ClientCAs = stranger.pool() })(c)
@@ -307,9 +313,16 @@ func TestAuditKnowsWhatIsInOrder(t *testing.T) {
 	for name, change := range map[string]func(outer, inner *tls.Config){
 		"tickets off in one":  func(_, inner *tls.Config) { inner.SessionTicketsDisabled = true },
 		"tickets off outside": func(outer, _ *tls.Config) { outer.SessionTicketsDisabled = true },
-		"tickets of its own": func(_, inner *tls.Config) {
-			inner.WrapSession = func(tls.ConnectionState, *tls.SessionState) ([]byte, error) { return nil, nil }
-			inner.UnwrapSession = func([]byte, tls.ConnectionState) (*tls.SessionState, error) { return nil, nil }
+		"tickets of its own": func(outer, inner *tls.Config) {
+			for i, c := range []*tls.Config{outer, inner} {
+				keys := &tls.Config{}
+				keys.SetSessionTicketKeys([][32]byte{{byte(i)}})
+				c.WrapSession, c.UnwrapSession = keys.EncryptTicket, keys.DecryptTicket
+			}
+		},
+		"hooks that panic": func(outer, inner *tls.Config) {
+			outer.WrapSession = func(tls.ConnectionState, *tls.SessionState) ([]byte, error) { panic("not now") }
+			inner.UnwrapSession = func([]byte, tls.ConnectionState) (*tls.SessionState, error) { panic("not now") }
 		},
 	} {
 		outer := soundServer(stapled)

@@ -65,7 +65,9 @@ func auditChecks(outer *tls.Config, opts AuditOptions) []configCheck {
 				return "client certificates are judged alike", true
 			case cfg.SessionTicketsDisabled || outer.SessionTicketsDisabled:
 				return "another trust domain, without tickets", true
-			case cfg.UnwrapSession != nil || cfg.SessionTicketKey != [32]byte{}:
+			case outer.WrapSession != nil && cfg.UnwrapSession != nil && opensTicketsOf(outer, cfg):
+				return "another trust domain, whose UnwrapSession opens the tickets of this one", false
+			case outer.WrapSession != nil || cfg.UnwrapSession != nil || cfg.SessionTicketKey != [32]byte{}:
 				return "another trust domain, with ticket keys of its own", true
 			}
 			return "another trust domain with the same ticket keys, unless SetSessionTicketKeys was called, which cannot be seen", false
