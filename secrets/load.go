@@ -89,16 +89,25 @@ type item struct {
 	field   *field
 	secret  Secret // of Secret and Live fields
 	ring    *Ring
-	label   string
-	env     bool
-	open    string
-	written time.Time
-	relaxed string   // rule that Development let pass
-	file    *fileRef // where it came from, or nil
-	meta    *Meta    // what its provider said, or nil
-	source  int
-	sum     uint64 // of the text, if it may change
+	relaxed string // rule that Development let pass
+	*origin
 }
+
+// origin is where an item came from. It is never changed: a reload makes a new
+// one.
+type origin struct {
+	label   string
+	env     bool      // it came from the environment of the process
+	open    string    // "" or who else may read the file
+	written time.Time // modification of the file
+	file    *fileRef  // nil: none
+	meta    *Meta     // what a provider said; nil: none was asked
+	source  int
+	sum     uint64 // of the text, unless it came from the environment
+}
+
+// fromEnvironment is the origin that most items of ordinary services share.
+var fromEnvironment = &origin{label: "the environment", env: true}
 
 // gather finds every place at which a value stands, and reads the files.
 func (l *load) gather(ctx context.Context) {
@@ -126,7 +135,7 @@ func (l *load) gather(ctx context.Context) {
 func (l *load) exposed() []string {
 	names := l.variables
 	for _, r := range l.refs {
-		if r.env && r.field.target != toPublic {
+		if r.place == nil && r.field.target != toPublic {
 			names = append(names, r.field.name)
 		}
 	}
@@ -214,10 +223,9 @@ func (l *load) fill(dst reflect.Value) {
 
 // keep puts a value that stood in r into a field, if it keeps all rules.
 func (l *load) keep(f *field, r *ref, value []byte, field reflect.Value) {
-	it := item{field: f, label: r.label(), env: r.env, source: r.source}
+	it := item{field: f, origin: fromEnvironment}
 	if p := r.place; p != nil {
-		it.file, it.meta = p.file, p.meta
-		it.sum = maphash.Bytes(l.seed, value)
+		it.origin = &origin{label: p.label, file: p.file, meta: p.meta, source: r.source, sum: maphash.Bytes(l.seed, value)}
 		if p.file != nil {
 			it.open, it.written = p.file.open, p.file.written
 		}

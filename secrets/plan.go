@@ -16,7 +16,8 @@ type plan struct {
 	fields []*field
 	byNS   map[string]*field // by the namespace that the validator uses
 	within map[string]bool   // the namespaces of structs that hold fields
-	rules  bool              // any field has a validate tag
+	rules  bool              // there is something to validate
+	others bool              // it is not only Load's own fields
 }
 
 // plans caches a plan per struct type. Only faultless plans go in.
@@ -73,6 +74,10 @@ func (p *plan) collect(t reflect.Type, index []int, prefix string, c *faults.Col
 		tag, tagged := sf.Tag.Lookup("secret")
 		if sf.Tag.Get("validate") != "" && sf.IsExported() {
 			p.rules = true
+			p.others = p.others || !tagged
+		}
+		if !tagged && !plainKind(sf.Type) {
+			p.others = true // the validator looks inside for rules
 		}
 		switch {
 		case !tagged && sf.Type.Kind() == reflect.Struct && sf.Type != secretType && sf.Type != ringType.Elem() && sf.Type != liveType.Elem() && (sf.IsExported() || sf.Anonymous):
@@ -86,6 +91,7 @@ func (p *plan) collect(t reflect.Type, index []int, prefix string, c *faults.Col
 			c.Missing(path, "has a secret tag but is not exported", "export the field: what it holds is not shown anyway")
 		default:
 			f := &field{index: at, path: path, typ: sf.Type, rule: sf.Tag.Get("validate")}
+			f.quick = ruleOf(f.rule, f.typ)
 			switch {
 			case sf.Type == secretType:
 				f.target = toSecret
@@ -103,6 +109,11 @@ func (p *plan) collect(t reflect.Type, index []int, prefix string, c *faults.Col
 			p.fields = append(p.fields, f)
 		}
 	}
+}
+
+// plainKind reports whether nothing can be inside a value of type t.
+func plainKind(t reflect.Type) bool {
+	return t.Kind() >= reflect.Bool && t.Kind() <= reflect.Complex128 || t.Kind() == reflect.String
 }
 
 // settable reports whether a public setting may be of type t.

@@ -376,10 +376,12 @@ func (r *refresh) merge() ([]item, *liveSet) {
 	at := r.loader.liveIndex()
 	for _, u := range r.updates {
 		it := &items[u.item]
-		it.relaxed, it.written, it.open, it.sum = u.relaxed, u.written, u.open, u.sum
+		from := *it.origin
+		from.written, from.open, from.sum = u.written, u.open, u.sum
 		if u.meta != nil {
-			it.meta = u.meta
+			from.meta = u.meta
 		}
+		it.relaxed, it.origin = u.relaxed, &from
 		if u.f.target == toLive {
 			it.secret = u.secret
 			set.values[at[u.item]] = u.secret

@@ -47,7 +47,6 @@ type ref struct {
 	text   string // the value, if place is nil
 	place  *place // nil: the environment
 	source int
-	env    bool // stands in the environment of the process
 }
 
 // place is where a value stands that is not in the environment.
@@ -118,7 +117,7 @@ func (envSource) find(_ context.Context, s *search) {
 			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
 				reason: "was set twice, with different values, when the process was started", fix: "set it once"}}})
 		default:
-			s.add(ref{field: f, text: value, env: true})
+			s.add(ref{field: f, text: value})
 		}
 	}
 }

@@ -148,8 +148,15 @@ func fewer(b []byte, n int) bool {
 // stepped reports whether one difference between neighbours makes up more than
 // half of all differences: 0123..., aaaa..., 2468...
 func stepped(b []byte) bool {
-	var count [256]uint32
-	most := uint32(0)
+	if len(b) <= 255 { // counters of a byte are a quarter to clear
+		return steppedBy[uint8](b)
+	}
+	return steppedBy[uint32](b)
+}
+
+func steppedBy[N uint8 | uint32](b []byte) bool {
+	var count [256]N
+	most := N(0)
 	for i := 1; i < len(b); i++ {
 		d := b[i] - b[i-1]
 		count[d]++

@@ -21,6 +21,7 @@ type field struct {
 	file  string // name of the variable that names a file
 	lower string // name in lower case
 	rule  string // validate tag
+	quick *rule  // the same, if the validator need not be asked
 
 	target   target
 	kind     kind

@@ -35,6 +35,17 @@ func (p *plan) validate(ctx context.Context, filled reflect.Value, failed []bool
 	if !p.rules {
 		return
 	}
+	// passed fields need no validator.
+	passed := make([]bool, len(p.fields))
+	done := true
+	for i, f := range p.fields {
+		yes := f.allows(filled.Elem().FieldByIndex(f.index))
+		done = done && yes // with any other fault the validator also looks for rules that do not exist
+		passed[i] = yes || failed != nil && failed[i]
+	}
+	if done && (own || !p.others) {
+		return
+	}
 	next := 0
 	skip := func(ns []byte) bool {
 		// The validator asks in the order of the fields, so the next one is
@@ -49,8 +60,7 @@ func (p *plan) validate(ctx context.Context, filled reflect.Value, failed []bool
 		if f == nil {
 			return own && !p.within[string(ns)]
 		}
-		// A secret without a rule is not even unpacked.
-		return f.rule == "" && f.target != toPublic || failed != nil && failed[f.order]
+		return passed[f.order]
 	}
 	err, panicked := run(func() error { return validators().StructFilteredCtx(ctx, filled.Interface(), skip) })
 	if panicked {
