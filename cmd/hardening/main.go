@@ -1,6 +1,7 @@
 // Command hardening is what operators and auditors run beside a service.
 //
 //	hardening audit verify -dir DIR -key KEY
+//	hardening cert devca -env development -dir DIR
 //
 // Each command says with -h what it takes and with which status it exits.
 package main
@@ -34,6 +35,7 @@ type command struct {
 // commands in the order of the help text.
 var commands = []command{
 	{"audit verify", "check that an audit log is as it was written", auditVerify},
+	{"cert devca", "make a certificate for local development", certDevCA},
 }
 
 func main() {
