@@ -115,7 +115,7 @@ func likelySecret(name, value string) bool {
 	if strings.ContainsAny(value, "{}$()<>*") || strings.Contains(value, "://") || placeholder([]byte(value)) || template([]byte(value)) || made(value) {
 		return false
 	}
-	if strings.HasPrefix(value, "/") || strings.HasPrefix(value, "./") || strings.HasPrefix(strings.ToLower(value), strings.ToLower(name)) {
+	if strings.HasPrefix(value, "/") || strings.HasPrefix(value, "./") || name != "" && strings.HasPrefix(strings.ToLower(value), strings.ToLower(name)) {
 		return false
 	}
 	letters, digits := 0, 0
