@@ -8,7 +8,7 @@ import (
 // Profile is a named set of protocol versions, cipher suites and groups. The
 // values are frozen: they change with a release of this library, never with
 // the Go version. The zero value is the role's default: [Intermediate] for
-// servers.
+// servers, [Modern] for clients.
 type Profile uint8
 
 const (
@@ -112,5 +112,16 @@ func (p Profile) serverConfig() *tls.Config {
 		CurvePreferences:       p.groups(),
 		SessionTicketsDisabled: !p.tickets(),
 		NextProtos:             []string{"h2", "http/1.1"},
+	}
+}
+
+// clientConfig is the profile as a configuration that lacks roots and hooks. It
+// names no application protocol: whoever uses it knows which one it speaks.
+func (p Profile) clientConfig() *tls.Config {
+	return &tls.Config{
+		MinVersion:             p.minVersion(),
+		CipherSuites:           p.cipherSuites(),
+		CurvePreferences:       p.groups(),
+		SessionTicketsDisabled: !p.tickets(),
 	}
 }
