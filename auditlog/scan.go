@@ -17,6 +17,7 @@ type lines struct {
 	r    *bufio.Reader
 	off  int64 // where the next line starts
 	line int   // number of the line read last, from 1
+	long bool  // that line has not ended yet
 }
 
 func newLines(r io.Reader) *lines { return &lines{r: bufio.NewReaderSize(r, maxLine)} }
@@ -28,18 +29,18 @@ var errLongLine = errors.New("the line is longer than any that the log writes")
 // ends. At the end it returns io.EOF.
 func (l *lines) next() (text []byte, complete bool, err error) {
 	text, err = l.r.ReadSlice('\n')
+	l.off += int64(len(text))
+	if len(text) > 0 && !l.long {
+		l.line++
+	}
+	l.long = errors.Is(err, bufio.ErrBufferFull) // the call after goes on within the line
 	switch {
 	case err == nil:
-		l.off += int64(len(text))
-		l.line++
 		return text[:len(text)-1], true, nil
-	case errors.Is(err, io.EOF) && len(text) > 0:
-		l.off += int64(len(text))
-		l.line++
-		return text, false, nil
-	case errors.Is(err, bufio.ErrBufferFull): // the call after goes on within the line
-		l.off += int64(len(text))
+	case l.long:
 		return text, false, errLongLine
+	case errors.Is(err, io.EOF) && len(text) > 0:
+		return text, false, nil
 	}
 	return nil, false, err
 }
@@ -154,6 +155,7 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 			}
 			continue
 		}
+		broken := in.line
 		// A crash leaves the beginning of what was being written, and, where
 		// the disk lost blocks, zeros. Anything else was done by somebody.
 		if newest && (err == nil && !complete || bytes.IndexByte(line, 0) >= 0) {
@@ -170,7 +172,7 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 		} else if !complete {
 			perr = errors.New("the file ends within a line")
 		}
-		f := &flaw{StatusTampered, name, in.line, c.read.tree.size, perr.Error()}
+		f := &flaw{StatusTampered, name, broken, c.read.tree.size, perr.Error()}
 		return t, f, nil
 	}
 	t.bytes = in.off - t.offset

@@ -180,15 +180,17 @@ func (c *chain) file(ctx context.Context, dir string, first int64, newest bool) 
 	}
 }
 
-// once reads one segment and returns the size it has afterwards.
+// once reads one segment as large as it is now, and returns that size.
 func (c *chain) once(ctx context.Context, path string, newest bool, t *tail, f **flaw) (size int64, err error) {
 	file, err := os.Open(path) // #nosec G304 -- inside the directory to verify
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	if *t, *f, err = c.segment(ctx, filepath.Base(path), file, newest); err != nil {
+	info, err := file.Stat()
+	if err != nil {
 		return 0, err
 	}
-	return file.Seek(0, io.SeekEnd)
+	*t, *f, err = c.segment(ctx, filepath.Base(path), io.LimitReader(file, info.Size()), newest)
+	return info.Size(), err
 }
