@@ -54,7 +54,7 @@ func auditChecks(outer *tls.Config, opts AuditOptions) []configCheck {
 			return fmt.Sprintf("protocols %v", cfg.NextProtos), true
 		},
 	}, {
-		id: "HDN-TLS-058", title: "Trust domains share no session tickets", severity: hardening.High, roles: server,
+		id: "HDN-TLS-058", title: "Trust domains share no session tickets", severity: hardening.Medium, roles: server,
 		expected: "no tickets, or keys of its own, wherever client certificates are judged differently", remedy: "set SessionTicketsDisabled, or WrapSession and UnwrapSession, in what GetConfigForClient returns: without keys of its own, crypto/tls takes those of the outer configuration",
 		controls: transportControls(implements(hardening.CWE, "295"), hardening.Control{Framework: hardening.ASVS, ID: "v5.0.0-12.1.3", Relation: hardening.Supports}),
 		judge: func(cfg *tls.Config, _ Role) (string, bool) {
