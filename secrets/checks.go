@@ -84,7 +84,41 @@ func (l *Loader) Check() []hardening.Finding {
 		l.finding("HDN-SECRETS-009", hardening.Medium, "A new key only opens before it is used, at least a minute long",
 			loaded(func(it item) bool { return it.ring != nil && it.field.activate < time.Minute }),
 			"drop activate= from the tags, so that every node learns a key before one uses it", keys),
+		l.finding("HDN-SECRETS-020", hardening.High, "The last look at each source found values that keep every rule",
+			l.failing(), "see the records secret_reload_fail, and put a good value there: the last one stays in use", rotation),
+		l.finding("HDN-SECRETS-021", hardening.Medium, "No secret waits for a restart to be rotated",
+			l.current().stale, "restart the service, and make the fields *secrets.Live", rotation),
+		l.finding("HDN-SECRETS-022", hardening.Medium, "Secrets are taken out of the environment once they are loaded",
+			l.left(), "drop DangerouslyKeepEnvironment, or mount the secrets as files", storage),
+		l.finding("HDN-SECRETS-023", hardening.Medium, "Every file of a Live or Ring field can be replaced while the service runs",
+			l.fixed, "mount the directory instead of the file: subPath mounts never change", rotation),
+		l.finding("HDN-SECRETS-024", hardening.Medium, "No secret comes from a dotenv file",
+			loaded(l.fromDotEnv), "mount the secrets, outside the source tree", storage),
 	}
+}
+
+// failing names the secrets, files and providers whose last look failed.
+func (l *Loader) failing() (names []string) {
+	for _, f := range l.current().failures {
+		names = appendNew(names, f.fault.Field+" ("+f.group+")")
+	}
+	return names
+}
+
+// left says what of the environment was left as it was.
+func (l *Loader) left() (names []string) {
+	if l.opts.DangerouslyKeepEnvironment {
+		names = append(names, "DangerouslyKeepEnvironment is set")
+	}
+	if l.scrub.trace != "" {
+		names = append(names, l.scrub.trace)
+	}
+	return names
+}
+
+func (l *Loader) fromDotEnv(it item) bool {
+	_, is := l.opts.Sources[it.source].impl.(dotEnvSource)
+	return is && it.file != nil
 }
 
 // finding passes if names is empty.

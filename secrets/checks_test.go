@@ -83,6 +83,7 @@ func TestEveryFindingFlips(t *testing.T) {
 			R *secrets.Ring `secret:"R,activate=59s"`
 		}{}, secrets.Options{}, map[string]string{"R": dated(1)}, 0o400),
 	}
+	maps.Copy(flipped, flipReloads(t))
 	for id, all := range flipped {
 		if f := all[id]; f.Passed || f.ID == "" {
 			t.Errorf("%s does not fail: %s", id, f)

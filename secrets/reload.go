@@ -101,7 +101,7 @@ func (l *Loader) watch(ctx context.Context, snapshot filepoll.Snapshot) {
 	}
 	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if hot {
-		l.fixed = l.findFixed()
+		l.fixed = l.findFixed(mountPoints())
 		var initial filepoll.Snapshot
 		for _, w := range l.watched {
 			i := slices.IndexFunc(snapshot.Files, func(f filepoll.File) bool { return f.Path == w.file.path })
@@ -146,8 +146,7 @@ func (l *Loader) paths() []string {
 // findFixed names the secrets whose file is a mount point itself: a volume's
 // subPath or a single file mounted by a container engine. What replaces the file
 // on the host does not reach the mount.
-func (l *Loader) findFixed() (names []string) {
-	points := mountPoints()
+func (l *Loader) findFixed(points map[string]bool) (names []string) {
 	for _, w := range l.watched {
 		path, err := filepath.Abs(w.file.path)
 		if err != nil || !points[path] && !points[w.file.real] {
