@@ -161,9 +161,15 @@ func TestSegmentsThatAreMissingOrMovedAreTampering(t *testing.T) {
 		must(t, os.WriteFile(path(j), a, 0o600))
 	}
 	for name, harm := range map[string]func() (undo func()){
-		"first missing":  func() func() { must(t, os.Rename(path(0), path(0)+"x")); return func() { must(t, os.Rename(path(0)+"x", path(0))) } },
-		"second missing": func() func() { must(t, os.Rename(path(1), path(1)+"x")); return func() { must(t, os.Rename(path(1)+"x", path(1))) } },
-		"two swapped":    func() func() { swap(1, 2); return func() { swap(1, 2) } },
+		"first missing": func() func() {
+			must(t, os.Rename(path(0), path(0)+"x"))
+			return func() { must(t, os.Rename(path(0)+"x", path(0))) }
+		},
+		"second missing": func() func() {
+			must(t, os.Rename(path(1), path(1)+"x"))
+			return func() { must(t, os.Rename(path(1)+"x", path(1))) }
+		},
+		"two swapped": func() func() { swap(1, 2); return func() { swap(1, 2) } },
 		"cut in the middle": func() func() {
 			b, err := os.ReadFile(path(1))
 			must(t, err)
