@@ -99,6 +99,14 @@ func TestServersAreVerifiedByEveryWayToConnect(t *testing.T) {
 	if fips140.Enabled() {
 		weakCert.NotAfter = time.Now().Add(-time.Minute) // no weak key to be had; let it fail otherwise
 	}
+	sha1 := leaf("a.test", "127.0.0.1")
+	sha1.SignatureAlgorithm = x509.SHA1WithRSA
+	old := &authority{t, nil, rsaKey(t, 2048)}
+	oldCA := leaf()
+	oldCA.Subject.CommonName, oldCA.IsCA, oldCA.BasicConstraintsValid, oldCA.KeyUsage = "Old CA", true, true, x509.KeyUsageCertSign
+	oldCA.ExtKeyUsage = nil
+	old.cert = sign(t, oldCA, oldCA, old.key.Public(), old.key)
+	oldKey := ecKey(t, elliptic.P256())
 	cases := []struct {
 		name string
 		cert tls.Certificate
@@ -113,8 +121,10 @@ func TestServersAreVerifiedByEveryWayToConnect(t *testing.T) {
 		}, "a.test", "127.0.0.1"), false},
 		{"a client's certificate", ca.server(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, "a.test", "127.0.0.1"), false},
 		{"RSA of 1024 bits", tls.Certificate{Certificate: [][]byte{ca.issue(weakCert, weak).Raw}, PrivateKey: weak}, false},
+		{"a SHA-1 signature", tls.Certificate{Certificate: [][]byte{old.issue(sha1, oldKey).Raw}, PrivateKey: oldKey}, false},
+		{"SHA-256 of the same CA", old.server(nil, "a.test", "127.0.0.1"), true},
 	}
-	roots := tlsconfig.CAFile(caFile(t, ca))
+	roots := tlsconfig.CAFile(caFile(t, ca, old))
 	for _, tt := range cases {
 		addr := web(t, tt.cert, hello)
 		_, port, _ := net.SplitHostPort(addr)
