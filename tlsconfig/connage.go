@@ -64,7 +64,7 @@ func limitConnAge(srv *http.Server, age time.Duration, sink event.Sink) {
 		}
 		// Up to a tenth less, so that clients which came together do not all
 		// come back together.
-		return context.WithValue(ctx, connEndKey{}, time.Now().Add(age-rand.N(age/10+1)))
+		return context.WithValue(ctx, connEndKey{}, time.Now().Add(age-rand.N(age/10+1))) // #nosec G404 -- jitter, so that connections do not end at once
 	}
 	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if end, ok := r.Context().Value(connEndKey{}).(time.Time); !ok {

@@ -56,7 +56,7 @@ func (s *Server) HTTPServer(h http.Handler) *http.Server {
 	if h == nil {
 		h = http.NotFoundHandler()
 	}
-	srv := &http.Server{Handler: h, ErrorLog: newErrorLog(s.logger, s.name)}
+	srv := &http.Server{Handler: h, ErrorLog: newErrorLog(s.logger, s.name)} // #nosec G112 -- Harden sets every timeout below
 	srv.TLSConfig = s.tlsConfig(func() bool { return offersHTTP2(srv) })
 	if s.connAge > 0 {
 		limitConnAge(srv, s.connAge, event.Sink{Logger: s.logger, Room: room, Name: s.name})

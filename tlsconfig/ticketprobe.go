@@ -52,7 +52,7 @@ func probeSession() (cs tls.ConnectionState, session *tls.SessionState) {
 	defer far.Close()
 	go func() { // ends when far closes
 		client := tls.Client(far, &tls.Config{
-			InsecureSkipVerify: true, //nolint:gosec // G402: the certificate was made a moment ago, in this function
+			InsecureSkipVerify: true, // #nosec G402 -- the certificate was made a moment ago, in this function
 			MinVersion:         tls.VersionTLS13, ClientSessionCache: tls.NewLRUClientSessionCache(1),
 		})
 		_ = client.HandshakeContext(ctx)
