@@ -93,7 +93,7 @@ func TestAnInvalidEventIsRefusedWithEveryFaultNamed(t *testing.T) {
 					t.Errorf("%v", f)
 				}
 			}
-			for _, f := range strings.Fields(c.fields) {
+			for f := range strings.FieldsSeq(c.fields) {
 				if !fields[f] {
 					t.Errorf("%s is not named in %v", f, err)
 				}

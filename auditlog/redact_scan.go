@@ -34,7 +34,7 @@ var classes = func() (t [256]uint8) {
 		if num {
 			t[c] |= digit | trigger
 		}
-		if strings.IndexByte(".%+-!#$&'*/=?^`{|}~", b) >= 0 {
+		if strings.IndexByte(".%+-'", b) >= 0 {
 			t[c] |= local
 		}
 		if alpha || num || b == '-' || b == '_' {
@@ -60,7 +60,7 @@ func (r *Redactor) find(s string, from int) (match, bool) {
 	if found { // an issuer's token counts only if it begins no later
 		limit = s[:min(len(s), own.end+maxToken)]
 	}
-	if r.off[APIKey] && r.off[PrivateKey] {
+	if len(s)-from < minToken {
 		return own, found
 	}
 	for at := from; ; {
@@ -85,6 +85,10 @@ func (r *Redactor) find(s string, from int) (match, bool) {
 		at = m.End
 	}
 }
+
+// minToken is less than the shortest token that any issuer publishes, so that
+// keys and short values cost one walk only.
+const minToken = 16
 
 // maxToken is how far behind a match of ours a longer token is looked for.
 const maxToken = 4096
@@ -141,13 +145,14 @@ func (r *Redactor) findOwn(s string, from int) (match, bool) {
 	return match{}, false
 }
 
-// email matches around the '@' at i (RFC 5321, without quoted local parts).
+// email matches around the '@' at i (RFC 5321, without quoted local parts and
+// without the signs that RFC 5322 allows in theory: they separate words here).
 func email(s string, from, i int) (match, bool) {
 	start := i
 	for start > from && is(s[start-1], local) {
 		start--
 	}
-	for start < i && strings.IndexByte("=/'`{|*&?!#$.", s[start]) >= 0 { // punctuation before the address
+	for start < i && strings.IndexByte("'.-%+", s[start]) >= 0 { // punctuation before the address
 		start++
 	}
 	end, dot := i+1, -1
@@ -199,7 +204,7 @@ func jwt(s string, i int) (match, bool) {
 	for end < len(s) && is(s[end], b64url) {
 		end++
 	}
-	if end-i < 10 || end+2 >= len(s) || s[end] != '.' || !is(s[end+1], b64url) {
+	if end-i < 10 || end+2 >= len(s) || s[end] != '.' || s[end+1] != '.' && !is(s[end+1], b64url) { // ".." without an encrypted key
 		return match{}, false
 	}
 	for end < len(s) && (is(s[end], b64url) || s[end] == '.') {

@@ -47,6 +47,9 @@ func TestEveryFlippedBitIsDetectedOnItsLine(t *testing.T) {
 	line := 1
 	for i := range text {
 		for bit := range 8 {
+			if raceDetector && bit != i%8 {
+				continue // ten times slower; without it all bits are flipped
+			}
 			bad := slices.Clone(text)
 			bad[i] ^= 1 << bit
 			_, tl, f := verifyText(t, key, bad)
@@ -256,7 +259,7 @@ func TestTheTreeIsThatOfTlog(t *testing.T) {
 		if got := tr.root(); got != want || !tr.wellFormed() {
 			t.Fatalf("size %d: %v, want %v", n, got, want)
 		}
-		leaf := []byte(fmt.Sprint(n))
+		leaf := fmt.Append(nil, n)
 		more, err := tlog.StoredHashes(n, leaf, reader)
 		must(t, err)
 		stored = append(stored, more...)

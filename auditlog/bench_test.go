@@ -1,0 +1,115 @@
+package auditlog
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+func BenchmarkRedactingHandlerTenCleanAttributes(b *testing.B) {
+	rec := cleanRecord()
+	for name, h := range map[string]slog.Handler{
+		"slog":     slog.NewJSONHandler(io.Discard, nil),
+		"redacted": newRedactor(RedactorConfig{}).Handler(slog.NewJSONHandler(io.Discard, nil)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = h.Handle(context.Background(), rec)
+			}
+		})
+	}
+}
+
+func BenchmarkScanCleanText(b *testing.B) {
+	r := newRedactor(RedactorConfig{})
+	text := "user 4711 requested /records/17 from 192.0.2.7 and was answered 200 in 12.5 ms; nothing to see in this line"
+	b.ReportAllocs()
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if _, ok := r.find(text, 0); ok {
+			b.Fatal("false positive")
+		}
+	}
+}
+
+func BenchmarkEncodeEvent(b *testing.B) {
+	e := read("jansen")
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = appendEvent(buf[:0], &e, e.Time, 0, nil)
+	}
+}
+
+// BenchmarkRecord writes beside this file, not to a temporary directory, which
+// may lie in memory.
+func BenchmarkRecord(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(map[int]string{1: "1 caller", 64: "64 callers"}[callers], func(b *testing.B) {
+			dir, err := os.MkdirTemp(".", ".bench-")
+			must(b, err)
+			b.Cleanup(func() { _ = os.RemoveAll(dir) })
+			l := open(b, testConfig(dir))
+			b.ReportAllocs()
+			if callers == 1 {
+				for b.Loop() {
+					record(b, l, read("jansen"))
+				}
+				return
+			}
+			b.SetParallelism((callers + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := l.Record(context.Background(), read("jansen")); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkVerify reads commits of 32 records each.
+func BenchmarkVerify(b *testing.B) {
+	k, err := newKey("bench")
+	must(b, err)
+	signer, err := note.NewSigner(k.Secret)
+	must(b, err)
+	var t tree
+	text := appendHeader(nil, k.Origin, &t)
+	const commits, each = 100, 32
+	for range commits {
+		for range each {
+			e := read("jansen")
+			body := appendEvent(nil, &e, time.Now(), 0, nil)
+			if t.size == 0 {
+				body = appendControl(nil, kindGenesis, time.Now(), control{Format: formatVersion, Origin: k.Origin, VKey: k.First})
+			}
+			h := tlog.RecordHash(body)
+			text = appendRecordLine(text, t.size, h, body)
+			t.add(h)
+		}
+		signed, err := signCheckpoint(signer, k.Origin, &t)
+		must(b, err)
+		text = appendCheckpointLine(text, signed)
+	}
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		c, err := newChain(k.First)
+		must(b, err)
+		if _, f, err := c.segment(context.Background(), segmentName(0), bytes.NewReader(text), true); err != nil || f != nil {
+			b.Fatal(f, err)
+		}
+	}
+	b.ReportMetric(float64(commits*each*b.N)/b.Elapsed().Seconds(), "records/s")
+}
