@@ -5,7 +5,7 @@
 //
 //	var cfg struct {
 //		Session *secrets.Ring  `secret:"SESSION_KEY,kind=key,bits=256,maxage=90d,grace=7d"`
-//		OpenAI  secrets.Secret `secret:"OPENAI_API_KEY,kind=token,prefix=sk-,minlen=20"`
+//		OpenAI  *secrets.Live  `secret:"OPENAI_API_KEY,kind=token,prefix=sk-,minlen=20"` // follows its file
 //		DB      secrets.Secret `secret:"DATABASE_URL,kind=url"`
 //		Region  string         `secret:"AWS_REGION,public" validate:"oneof=eu-west-1 eu-central-1"`
 //	}
@@ -36,30 +36,48 @@
 //
 // # Sources
 //
-// [Options.Sources] are asked in order; the default is Dir("/run/secrets"),
-// Env(). The same name may have the same value in several of them (the first
-// is reported); different values are a fault, never a silent choice. An empty
-// value is a missing value. Exactly one trailing newline is cut off; any other
-// white space at the edges of a key, token or URL is a fault, and so is a
-// control character, a NUL, a byte-order mark and text that is not UTF-8.
+// [Options.Sources] are asked in order; the default is [Systemd],
+// [Dir]("/run/secrets"), [Env], which stands for NAME_FILE and NAME. There are
+// also [DotEnv] for development, [Encrypted] files (package agefile) and [From]
+// for whatever is a [Provider]; the example of Provider is HashiCorp's Vault.
+// The same name may have the same value in several sources (the first is
+// reported); different values are a fault, never a silent choice. An empty value
+// is a missing value. Exactly one trailing newline is cut off; any other white
+// space at the edges of a key, token or URL is a fault, and so is a control
+// character, a NUL, a byte-order mark and text that is not UTF-8.
 //
-// # Sealing
+// # Rotation while the service runs
 //
-// [Ring.Seal] and [Ring.Open] protect what leaves the process and comes back,
-// bound to what it is and whose; [Ring.Column] does so for a column of a
-// database, bound to the row. Both say when a text should be sealed again
-// because its key will retire: do it before the grace time is over, or set
-// grace= as long as such texts live.
+// A [Secret] field keeps what was loaded. A *[Live] field and a *[Ring] follow
+// the file or provider they came from: the Loader compares contents every
+// [Options.PollInterval], waits until a change stands still, checks it by all
+// rules of a load, tells [Options.Audit], and then takes it over. The files of
+// one directory, and the values of one provider, change together or not at all;
+// read what belongs together with [Together]. What breaks a rule changes
+// nothing: the last good value stays, and Check says so. [Loader.Subscribe] tells
+// when to open new connections, [Loader.Reload] looks at once. What came from
+// the environment can not change: mount what shall rotate.
+//
+// # The environment
+//
+// When Load succeeds it takes the secrets it found there out of the environment
+// of the process, and on Linux out of /proc/self/environ. So the same name can be
+// loaded from the environment once: load it into one struct and pass that on, or
+// set [Options.DangerouslyKeepEnvironment]. A Load that fails leaves everything
+// as it was. Public settings and NAME_FILE stay.
 //
 // # Threat model
 //
 // Kept out: secrets in logs, error texts, dumps, templates, encoders and
 // reflection walks (a [Secret] has no reader but [Expose] and [Secret.Use]);
+// secrets that children inherit or /proc shows; half-written and mixed files;
 // weak, placeholder, truncated, doubled and redacted values; files that others
 // may write or read; keys that live for ever; a key of one purpose used for
 // another. Not kept out: code in this process that calls Expose, a debugger or
 // a core dump, whoever may read the source of the secret. An exposed string
-// can not be wiped. Development relaxes two rules only, and each use of them is
-// a failing finding: files readable by everyone, and short or placeholder
-// passwords, tokens and URLs. Keys are checked alike everywhere.
+// can not be wiped, nor can the copies that the Go runtime made of the
+// environment at the start. Development relaxes three rules only, and each use
+// of them is a failing finding: dotenv files, files readable by everyone, and
+// short or placeholder passwords, tokens and URLs. Keys are checked alike
+// everywhere.
 package secrets

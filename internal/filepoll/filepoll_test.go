@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -218,6 +219,37 @@ func TestCloseStopsTheGoroutine(t *testing.T) {
 		cancel()
 		if err := p.Poll(ctx); err == nil {
 			t.Error("a cancelled context must be honoured")
+		}
+	})
+}
+
+// What was refused for a reason outside the files is offered until it is taken.
+func TestARetryIsOfferedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	synctest.Test(t, func(t *testing.T) {
+		put(t, path, "1")
+		var offered []string
+		var refuse atomic.Bool
+		refuse.Store(true)
+		p := filepoll.Start(t.Context(), filepoll.Config{Paths: []string{path}, Interval: time.Second, Apply: func(_ context.Context, s filepoll.Snapshot) error {
+			offered = append(offered, string(s.Files[0].Data))
+			if refuse.Load() {
+				return fmt.Errorf("the log is full: %w", filepoll.ErrRetry)
+			}
+			return nil
+		}}, filepoll.Read([]string{path}, 100))
+		defer p.Close()
+		put(t, path, "2")
+		if err := p.Poll(t.Context()); !errors.Is(err, filepoll.ErrRetry) {
+			t.Errorf("Poll: %v", err)
+		}
+		time.Sleep(2*time.Second + time.Millisecond) // virtual time
+		synctest.Wait()
+		refuse.Store(false)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := strings.Join(offered, " "); got != "2 2 2 2" {
+			t.Errorf("offered %q", got)
 		}
 	})
 }
