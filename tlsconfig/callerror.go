@@ -92,13 +92,13 @@ func callReason(err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return "the certificate cannot be verified"
 	}
-	if _, ok := errors.AsType[tls.AlertError](err); ok {
-		return "the server refused the handshake"
-	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "the server does not speak TLS"
 	}
-	if _, ok := errors.AsType[*net.OpError](err); ok {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		if e.Op == "remote error" { // crypto/tls's word for an alert
+			return "the server refused the TLS connection"
+		}
 		return "the connection failed"
 	}
 	return "failed"
