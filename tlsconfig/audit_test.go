@@ -397,3 +397,52 @@ func TestAnAuditedConfigurationIsNotChanged(t *testing.T) {
 		t.Errorf("changed from %+v to %+v", before, cfg)
 	}
 }
+
+func TestAuditFindsNothingInOurClients(t *testing.T) {
+	ca := newAuthority(t)
+	caFile, _ := write(t, chainPEM(ca.cert), nil)
+	for _, profile := range profiles {
+		c, err := tlsconfig.NewClient(tlsconfig.ClientConfig{Profile: profile, Roots: tlsconfig.CAFile(caFile), Logger: silent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, opts := range []tlsconfig.AuditOptions{{Role: tlsconfig.RoleClient}, {Role: tlsconfig.RoleClient, Profile: profile}} {
+			if ids := failed(tlsconfig.Audit(c.TLS(), opts)); len(ids) > 0 {
+				t.Errorf("%v: %v", profile, ids)
+			}
+		}
+		replaced := c.TLS()
+		replaced.VerifyConnection = func(tls.ConnectionState) error { return nil }
+		if ids := failed(tlsconfig.Audit(replaced, tlsconfig.AuditOptions{Role: tlsconfig.RoleClient})); !slices.Equal(ids, []string{"HDN-TLS-007"}) {
+			t.Errorf("%v: a check that was replaced fails %v", profile, ids)
+		}
+		c.Close()
+	}
+}
+
+func TestSkippingVerificationTakesADeviation(t *testing.T) {
+	for _, id := range []string{"yes", "DEV-2026", "DEV-26-001", "dev-2026-001", "DEV-2026-001\n", " DEV-2026-001"} {
+		_, err := tlsconfig.NewClient(tlsconfig.ClientConfig{DangerouslySkipVerify: tlsconfig.DangerouslySkipVerify{Deviation: id}, Logger: silent})
+		var fields []string
+		for f := range hardening.Faults(err) {
+			fields = append(fields, f.Field)
+		}
+		if !slices.Equal(fields, []string{"DangerouslySkipVerify.Deviation"}) {
+			t.Errorf("%q: faults at %v", id, fields)
+		}
+	}
+	c, err := tlsconfig.NewClient(tlsconfig.ClientConfig{DangerouslySkipVerify: tlsconfig.DangerouslySkipVerify{Deviation: "DEV-2026-001"}, Logger: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if ids := failed(c.Check()); !slices.Equal(ids, []string{"HDN-TLS-063"}) {
+		t.Errorf("Check fails %v", ids)
+	}
+	if f := find(t, c.Check(), "HDN-TLS-063"); !strings.Contains(f.Observed, "DEV-2026-001") || f.Severity >= hardening.Critical {
+		t.Errorf("%v", f)
+	}
+	if ids := failed(tlsconfig.Audit(c.TLS(), tlsconfig.AuditOptions{Role: tlsconfig.RoleClient})); !slices.Equal(ids, []string{"HDN-TLS-007"}) {
+		t.Errorf("whoever audits it without the deviation sees %v", ids)
+	}
+}

@@ -61,7 +61,7 @@ func TestAuditNamesEveryWeakness(t *testing.T) {
 			c.CipherSuites = append(c.CipherSuites, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA)
 		}, []string{"HDN-TLS-002"}},
 		{"RSA key exchange", 0, func(c *tls.Config) { c.CipherSuites = append(c.CipherSuites, tls.TLS_RSA_WITH_AES_128_GCM_SHA256) }, []string{"HDN-TLS-002"}},
-		{"classical groups only", 0, func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.X25519} }, []string{"HDN-TLS-003"}},
+		{"classical groups only", 0, func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256} }, []string{"HDN-TLS-003"}},
 		{"no TLS 1.3", 0, func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, []string{"HDN-TLS-003", "HDN-TLS-004"}},
 		{"one ticket key for ever", 0, func(c *tls.Config) { c.SessionTicketKey[0] = 1 }, []string{"HDN-TLS-005"}},
 		{"a key log", 0, func(c *tls.Config) { c.KeyLogWriter = io.Discard }, []string{"HDN-TLS-006"}},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -188,5 +189,19 @@ func TestConnAgeFaultsAndFinding(t *testing.T) {
 			t.Errorf("failed %v, want %v", got, tt.want)
 		}
 		s.Close()
+	}
+}
+
+func TestTheAgeLimitCostsARequestNoAllocation(t *testing.T) {
+	ca := newAuthority(t)
+	srv := newServer(t, 0, ca.good("localhost")).HTTPServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r := httptest.NewRequest(http.MethodGet, "https://localhost/", nil)
+	r = r.WithContext(srv.ConnContext(r.Context(), nil))
+	w := httptest.NewRecorder()
+	if n := testing.AllocsPerRun(100, func() { srv.Handler.ServeHTTP(w, r) }); n != 0 && !raceEnabled {
+		t.Errorf("%v allocations", n)
+	}
+	if w.Header().Get("Connection") != "" {
+		t.Error("a young connection is closed")
 	}
 }

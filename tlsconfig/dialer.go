@@ -69,12 +69,16 @@ type Dialer struct {
 }
 
 // PublicDialer returns a dialler against server-side request forgery (OWASP
-// A10:2021, CWE-918), or every fault of cfg at once. Use its DialContext in a
-// transport that has no proxy, since a proxy would connect in its place:
+// A10:2021, CWE-918), or every fault of cfg at once:
 //
-//	d, err := tlsconfig.PublicDialer(tlsconfig.PublicDialerConfig{})
+//	dialer, err := tlsconfig.PublicDialer(tlsconfig.PublicDialerConfig{})
 //	...
-//	client := &http.Client{Transport: &http.Transport{DialContext: d.DialContext, ForceAttemptHTTP2: true}}
+//	client, err := tlsconfig.NewClient(tlsconfig.ClientConfig{Profile: tlsconfig.Intermediate, DialContext: dialer.DialContext})
+//	...
+//	res, err := client.HTTPClient().Get(url)
+//
+// Any other transport can use its DialContext too, if it has no proxy, which
+// would connect in its place.
 //
 // It judges the address that the kernel is about to connect to, after all
 // names are resolved and for every connection anew. Hence a name that answers

@@ -3,8 +3,6 @@ package tlsconfig_test
 import (
 	"errors"
 	"fmt"
-	"net/http"
-	"time"
 
 	"github.com/inovy/hardening/tlsconfig"
 )
@@ -17,11 +15,13 @@ func ExamplePublicDialer() {
 		fmt.Println(err)
 		return
 	}
-	client := &http.Client{
-		Transport: &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true}, // and no Proxy
-		Timeout:   10 * time.Second,
+	client, err := tlsconfig.NewClient(tlsconfig.ClientConfig{DialContext: dialer.DialContext, Logger: silent})
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
-	_, err = client.Get("https://169.254.169.254/latest/meta-data/")
+	defer client.Close()
+	_, err = client.HTTPClient().Get("https://169.254.169.254/latest/meta-data/")
 	if refusal, ok := errors.AsType[*tlsconfig.DialError](err); ok {
 		fmt.Println(refusal)        // for the user
 		fmt.Println(refusal.Reason) // for the log
