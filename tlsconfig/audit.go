@@ -221,7 +221,7 @@ func runProbe(cfg, client *tls.Config) (p probed) {
 	defer far.Close()
 	go func() { // ends when far closes
 		_ = tls.Client(far, client).HandshakeContext(ctx)
-		far.Close() // a client that cannot even say hello, as in FIPS 140-3 mode, must not be waited for
+		_ = far.Close() // a client that cannot even say hello, as in FIPS 140-3 mode, must not be waited for
 	}()
 
 	outer := cfg.Clone()
