@@ -16,7 +16,7 @@ import (
 // this moment, passes included. It does no I/O: files were judged when loaded.
 // It is safe for concurrent use.
 func (s *Server) Check() []hardening.Finding {
-	cfgs := []labelled{{cfg: s.base}}
+	cfgs := []labelled{{cfg: s.TLS()}}
 	var out []hardening.Finding
 	for _, c := range configChecks() {
 		if f, ok := c.run(cfgs, RoleServer, s.name); ok {
@@ -141,6 +141,8 @@ func configChecks() []configCheck {
 			case cfg.SessionTicketKey != [32]byte{} && !bytes.HasPrefix(cfg.SessionTicketKey[:], []byte("DEPRECATED")):
 				// crypto/tls writes DEPRECATED into the field of a config in use.
 				return "one fixed SessionTicketKey", false
+			case cfg.WrapSession != nil:
+				return "keys of WrapSession", true
 			}
 			return "keys of crypto/tls", true
 		},
