@@ -100,7 +100,9 @@ func TestServersAreVerifiedByEveryWayToConnect(t *testing.T) {
 		weakCert.NotAfter = time.Now().Add(-time.Minute) // no weak key to be had; let it fail otherwise
 	}
 	sha1 := leaf("a.test", "127.0.0.1")
-	sha1.SignatureAlgorithm = x509.SHA1WithRSA
+	if sha1.SignatureAlgorithm = x509.SHA1WithRSA; fips140.Enforced() { // no such signature to be had
+		sha1.SignatureAlgorithm, sha1.NotAfter = x509.SHA256WithRSA, time.Now().Add(-time.Minute)
+	}
 	old := &authority{t, nil, rsaKey(t, 2048)}
 	oldCA := leaf()
 	oldCA.Subject.CommonName, oldCA.IsCA, oldCA.BasicConstraintsValid, oldCA.KeyUsage = "Old CA", true, true, x509.KeyUsageCertSign
