@@ -56,13 +56,13 @@ func (l *Loader) Check() []hardening.Finding {
 	if l.opts.DangerouslyAllowReadableFiles {
 		readable = append(readable, "DangerouslyAllowReadableFiles is set")
 	}
-	return []hardening.Finding{
+	return append([]hardening.Finding{
 		l.finding("HDN-SECRETS-001", hardening.High, "No secret is older than its maximum age",
-			where(func(s Status) bool { return s.State == Overdue }),
+			where(func(s Status) bool { return s.tooOld() }),
 			"rotate the secrets named", rotation),
 		l.finding("HDN-SECRETS-002", hardening.Low, "The age of every secret is proven",
 			where(func(s Status) bool { return s.Confidence != Exact }),
-			"date the keys of a ring: v1@2026-11-01:KEY", rotation),
+			"date the keys of a ring, v1@2026-11-01:KEY, and set NAME_CREATED_AT beside others", rotation),
 		l.finding("HDN-SECRETS-003", hardening.Medium, "No secret is due for rotation",
 			where(func(s Status) bool { return s.State == Due }),
 			"make a new version now, before the maximum age is reached", rotation),
@@ -94,7 +94,7 @@ func (l *Loader) Check() []hardening.Finding {
 			l.fixed, "mount the directory instead of the file: subPath mounts never change", rotation),
 		l.finding("HDN-SECRETS-024", hardening.Medium, "No secret comes from a dotenv file",
 			loaded(l.fromDotEnv), "mount the secrets, outside the source tree", storage),
-	}
+	}, l.checkRotation(status, where, rotation)...)
 }
 
 // failing names the secrets, files and providers whose last look failed.

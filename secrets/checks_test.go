@@ -84,6 +84,7 @@ func TestEveryFindingFlips(t *testing.T) {
 		}{}, secrets.Options{}, map[string]string{"R": dated(1)}, 0o400),
 	}
 	maps.Copy(flipped, flipReloads(t))
+	maps.Copy(flipped, flipRotation(t))
 	for id, all := range flipped {
 		if f := all[id]; f.Passed || f.ID == "" {
 			t.Errorf("%s does not fail: %s", id, f)

@@ -15,7 +15,39 @@ import (
 // dates is what someone says about when a value was made and stops to work.
 type dates struct {
 	created, expires time.Time // zero: nothing is said
-	basis            string    // who says so
+	basis            string    // who says when it was made
+}
+
+func (d dates) silent() bool { return d.created.IsZero() && d.expires.IsZero() }
+
+// datesOf puts together what is said about a value: by itself, beside it, and
+// by its provider, who are believed in this order; of several ends the first one
+// counts.
+func datesOf(k kind, value []byte, beside dates, meta *Meta) (dates, *flaw) {
+	now := time.Now()
+	d := datesInside(k, value)
+	if d.created.After(now.Add(clockSkew)) {
+		return dates{}, &flaw{reason: "is not valid yet, by " + d.basis, fix: "wait, or set the clock right"}
+	}
+	add := func(other dates) {
+		if d.created.IsZero() {
+			d.created, d.basis = other.created, other.basis
+		}
+		if d.expires.IsZero() || !other.expires.IsZero() && other.expires.Before(d.expires) {
+			d.expires = other.expires
+		}
+	}
+	add(beside)
+	if meta != nil {
+		if meta.Created.After(now.Add(clockSkew)) {
+			return dates{}, &flaw{reason: "was made in the future, by what its provider says", fix: "set the clocks right"}
+		}
+		add(dates{created: meta.Created, expires: meta.Expires, basis: "what its provider says"})
+	}
+	if !d.created.IsZero() && !d.expires.IsZero() && !d.expires.After(d.created) {
+		return dates{}, &flaw{reason: "expires before it was made", fix: "check both dates"}
+	}
+	return d, nil
 }
 
 // datesInside finds the dates that a value itself holds: iat and exp of a JSON
@@ -38,6 +70,9 @@ func datesInside(k kind, text []byte) dates {
 }
 
 func jwtDates(text []byte) (d dates, ok bool) {
+	if !bytes.HasPrefix(text, []byte("ey")) { // {" in base64
+		return d, false
+	}
 	parts := bytes.Split(text, []byte("."))
 	if len(parts) != 3 {
 		return d, false
@@ -130,79 +165,4 @@ func parseDate(text []byte) (t time.Time, skew time.Duration, ok bool) {
 		return t.UTC(), clockSkew, true
 	}
 	return time.Time{}, 0, false
-}
-
-// companion is what stands beside a value: NAME_CREATED_AT, NAME_EXPIRES_AT
-// or NAME.meta.
-type companion uint8
-
-const (
-	noCompanion companion = iota
-	createdAt
-	expiresAt
-	metaFile
-)
-
-// suffix is what the companion's name has after that of the value.
-func (c companion) suffix() string {
-	return [...]string{"", "_CREATED_AT", "_EXPIRES_AT", ".meta"}[c]
-}
-
-// parseCompanion reads one into m. what names it in flaws.
-func parseCompanion(c companion, name string, text []byte, m *Meta, now time.Time) *flaw {
-	const fixDate = "write when the value was made, as 2026-11-01 or 2026-11-01T08:00:00Z"
-	if c != metaFile {
-		t, skew, ok := parseDate(text)
-		if !ok {
-			return &flaw{reason: name + c.suffix() + " is not an RFC 3339 time or day", fix: fixDate}
-		}
-		return m.state(c, t, skew, name+c.suffix(), now)
-	}
-	var file struct{ Version, Created, Expires string }
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if dec.Decode(&file) != nil || dec.More() {
-		return &flaw{reason: name + ".meta is not JSON with version, created and expires", fix: `write {"created":"2026-11-01","version":"7"}`}
-	}
-	m.Version = file.Version
-	for part, value := range map[companion]string{createdAt: file.Created, expiresAt: file.Expires} {
-		if value == "" {
-			continue
-		}
-		t, skew, ok := parseDate([]byte(value))
-		if !ok {
-			return &flaw{reason: name + ".meta holds a date that is not an RFC 3339 time or day", fix: fixDate}
-		}
-		if bad := m.state(part, t, skew, name+".meta", now); bad != nil {
-			return bad
-		}
-	}
-	return nil
-}
-
-// state puts a date into m, if it can be true and contradicts nothing there.
-func (m *Meta) state(c companion, t time.Time, skew time.Duration, where string, now time.Time) *flaw {
-	to := &m.Created
-	if c == expiresAt {
-		to = &m.Expires
-	} else if t.After(now.Add(skew)) {
-		return &flaw{reason: where + " lies in the future", fix: "write when the value was made"}
-	}
-	if !to.IsZero() && !to.Equal(t) {
-		return &flaw{reason: where + " says something else than what stands beside it", fix: "keep one of them"}
-	}
-	*to = t
-	return nil
-}
-
-// checkMeta returns the flaw of dates that someone states about a value.
-func checkMeta(m *Meta, now time.Time) *flaw {
-	switch {
-	case m == nil:
-	case m.Created.After(now.Add(dateSkew)):
-		return &flaw{reason: "its date lies in the future", fix: "write when the value was made"}
-	case !m.Created.IsZero() && !m.Expires.IsZero() && !m.Expires.After(m.Created):
-		return &flaw{reason: "expires before it was made", fix: "check both dates"}
-	}
-	return nil
 }

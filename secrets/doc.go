@@ -27,6 +27,7 @@
 //	public         not a secret: string, integer, bool or time.Duration; default= may follow
 //	bits=256       for kind=key: a multiple of 8, at least 256
 //	maxage=90d     age from which the secret is overdue; due from 5/6 of it (75 days)
+//	maxage=0       no maximum age; then reason= says why, without commas, and a finding repeats it
 //	grace=7d       Ring: how long a superseded key still opens
 //	activate=10m   Ring: how long a new key only opens, so that every node knows it before one uses it
 //	optional       may be missing (not for a Ring)
@@ -65,6 +66,18 @@
 // loaded from the environment once: load it into one struct and pass that on, or
 // set [Options.DangerouslyKeepEnvironment]. A Load that fails leaves everything
 // as it was. Public settings and NAME_FILE stay.
+//
+// # Rotation
+//
+// [Loader.Report] tells the age of every secret, what proves it and what state
+// it is in; [Loader.Check] has findings about them. Date a secret where it
+// stands: v2@2026-11-01:KEY in a ring, NAME_CREATED_AT or a file NAME.meta
+// beside others; tokens, certificates and vaults bring their dates along. An age
+// that nothing proves is reported as unproven, never as young. [Options.Ledger]
+// remembers when values were first seen, through restarts, and finds dates that
+// were changed without the value. When a secret becomes due or overdue, the
+// records secret_due and secret_overdue go to Audit, once, and subscribers hear
+// of it.
 //
 // # Threat model
 //

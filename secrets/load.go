@@ -54,6 +54,7 @@ func Load(ctx context.Context, dst any, opts Options) (*Loader, error) {
 		return nil, err
 	}
 	loader := l.loader(filled.Elem())
+	loader.remember(ctx, loader.current())
 	if err := loader.announce(ctx); err != nil {
 		l.destroy()
 		return nil, err
@@ -90,6 +91,7 @@ type item struct {
 	secret  Secret // of Secret and Live fields
 	ring    *Ring
 	relaxed string // rule that Development let pass
+	age     *age   // what is known about its age, or nil
 	*origin
 }
 
@@ -230,6 +232,7 @@ func (l *load) keep(f *field, r *ref, value []byte, field reflect.Value) {
 			it.open, it.written = p.file.open, p.file.written
 		}
 	}
+	it.age = l.age(f, r, value)
 	if f.target == toRing {
 		keys, flaws := parseRing(value, f.bits, time.Now())
 		if r.place == nil {
@@ -271,6 +274,29 @@ func (l *load) keep(f *field, r *ref, value []byte, field reflect.Value) {
 		*field.Addr().Interface().(*Secret) = it.secret
 	}
 	l.items = append(l.items, it)
+}
+
+// age returns what is said about the age of a value, or nil.
+func (l *load) age(f *field, r *ref, value []byte) *age {
+	var beside dates
+	var meta *Meta
+	var bad *flaw
+	if p := r.place; p != nil {
+		beside, meta = p.beside, p.meta
+	}
+	if r.place == nil || r.place.file != nil && r.place.file.named {
+		beside, bad = f.besideVariable()
+	}
+	if bad == nil {
+		beside, bad = datesOf(f.kind, value, beside, meta)
+	}
+	if bad != nil {
+		l.fail(f, r.label(), *bad)
+	}
+	if beside.silent() {
+		return nil
+	}
+	return &age{said: beside}
 }
 
 // choose returns where a field was found and its value: the first that was
@@ -404,21 +430,10 @@ func (l *Loader) announce(ctx context.Context) error {
 	if err := sink.Emit(ctx, event.SecretLoaded, slog.Int(event.KeyCount, len(l.current().items)), slog.String(event.KeyOutcome, event.OutcomeSuccess)); err != nil {
 		return refused(err)
 	}
-	now, items := time.Now(), l.current().items
-	for i := range items {
-		name, s := "", items[i].status(now)
-		switch s.State {
-		case Due:
-			name = event.SecretDue
-		case Overdue:
-			name = event.SecretOverdue
-		default:
-			continue
-		}
-		if err := sink.Emit(ctx, name, slog.String(event.KeyObjectType, "secret"), slog.String(event.KeyObject, s.Name),
-			slog.String(event.KeyReason, fmt.Sprintf("%d days old, %s; at most %d", int(s.Age/day), s.Confidence, int(s.MaxAge/day)))); err != nil {
-			return refused(err)
-		}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.review(ctx); err != nil {
+		return refused(err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/inovy/hardening/internal/filepoll"
 )
@@ -33,10 +34,13 @@ type Loader struct {
 	cancel context.CancelFunc
 	fetch  sync.WaitGroup // the goroutine that asks providers
 
-	mu     sync.Mutex // guards the fields below and serialises reloads
-	closed bool
+	mu     sync.Mutex        // guards the fields below and serialises reloads
+	closed bool              // see ended
 	told   map[string]string // last failure that was announced, by group
+	states []State           // that were announced, by item
+	ages   *time.Timer       // for the next change of a state; nil if there is none
 
+	ended       atomic.Bool // closed, for who must not wait for a reload
 	subscribers subscribers
 }
 
@@ -46,6 +50,7 @@ type state struct {
 	own      reflect.Value // a struct with Load's fields alone, to validate
 	failures []failure     // of the last look at each group of files
 	stale    []string      // names of Secret fields whose source has a new value
+	ledger   error         // why the ledger can not be used
 }
 
 func (l *Loader) current() *state { return l.state.Load() }
@@ -84,6 +89,10 @@ func (l *Loader) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+	l.ended.Store(true)
+	if l.ages != nil {
+		l.ages.Stop()
+	}
 	l.subscribers.close()
 	for _, it := range l.current().items {
 		it.secret.Destroy()

@@ -31,6 +31,9 @@ type Options struct {
 	// FetchInterval is the time between two questions to a [Provider] about the
 	// Live and Ring fields that came from it. Default: 5 minutes.
 	FetchInterval time.Duration
+	// Ledger remembers when values were first seen, see [FileLedger]. Default:
+	// nothing does, and a value that no date comes with has no proven age.
+	Ledger Ledger
 	// DangerouslyAllowReadableFiles lets secret files on disk through that every
 	// user of the machine may read. Files that others may write are always
 	// refused.

@@ -17,7 +17,7 @@ func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot
 	var paths []string
 	for _, r := range s.refs {
 		if r.place != nil && r.place.file != nil {
-			paths = append(paths, r.place.file.path)
+			paths = append(paths, r.place.file.paths()...)
 		}
 	}
 	if len(paths) == 0 {
@@ -33,7 +33,8 @@ func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot
 			continue
 		}
 		p, file := r.place, snapshot.Files[next]
-		next++
+		beside := snapshot.Files[next+1 : next+len(p.file.paths())]
+		next += 1 + len(beside)
 		if errors.Is(file.Err, filepoll.ErrMissing) && p.file.maybe {
 			if _, err := os.Lstat(p.file.path); err != nil {
 				continue
@@ -47,6 +48,9 @@ func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot
 			refs = append(refs, r)
 		case r.field != nil:
 			p.value = append(make([]byte, 0, len(file.Data)), file.Data...)
+			if p.file.dated {
+				p.beside, p.flaw = besideFile(r.field.name, beside)
+			}
 			refs = append(refs, r)
 		default:
 			pairs, bad := p.file.split(ctx, file.Data)
@@ -58,6 +62,15 @@ func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot
 	}
 	s.refs = append(refs, split...)
 	return snapshot
+}
+
+// paths are those of the file and of what may stand beside it.
+func (r *fileRef) paths() []string {
+	if !r.dated {
+		return []string{r.path}
+	}
+	c := companions(r.path)
+	return append([]string{r.path}, c[:]...)
 }
 
 // judge returns the flaw of a file that was read, and notes what is known about
@@ -79,10 +92,18 @@ func (r ref) expand(fields []*field, pairs []pair) []ref {
 	for _, p := range pairs {
 		i := slices.IndexFunc(fields, func(f *field) bool { return f.name == p.name })
 		if i < 0 {
-			clear(p.value)
 			continue
 		}
-		out = append(out, ref{field: fields[i], source: r.source, place: &place{label: r.place.label, value: p.value, file: r.place.file}})
+		one := &place{label: r.place.label, value: p.value, file: r.place.file}
+		if fields[i].target != toPublic {
+			one.beside, one.flaw = fields[i].besidePair(pairs)
+		}
+		out = append(out, ref{field: fields[i], source: r.source, place: one})
+	}
+	for _, p := range pairs {
+		if !slices.ContainsFunc(fields, func(f *field) bool { return f.name == p.name }) {
+			clear(p.value)
+		}
 	}
 	return out
 }

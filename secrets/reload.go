@@ -63,6 +63,7 @@ type look struct {
 	written time.Time
 	open    string
 	meta    *Meta
+	beside  dates
 }
 
 // update is a new value that keeps the rules.
@@ -73,6 +74,7 @@ type update struct {
 	keys    []ringKey
 	relaxed string
 	sum     uint64
+	age     *age
 }
 
 // failure is why the last look at a secret changed nothing.
@@ -96,6 +98,9 @@ func (l *Loader) watch(ctx context.Context, snapshot filepoll.Snapshot) {
 			l.vaults = append(l.vaults, it.source)
 		}
 	}
+	l.mu.Lock()
+	l.schedule(nil)
+	l.mu.Unlock()
 	if !hot && len(l.vaults) == 0 {
 		return
 	}
@@ -103,8 +108,8 @@ func (l *Loader) watch(ctx context.Context, snapshot filepoll.Snapshot) {
 	if hot {
 		l.fixed = l.findFixed(mountPoints())
 		var initial filepoll.Snapshot
-		for _, w := range l.watched {
-			i := slices.IndexFunc(snapshot.Files, func(f filepoll.File) bool { return f.Path == w.file.path })
+		for _, path := range l.paths() {
+			i := slices.IndexFunc(snapshot.Files, func(f filepoll.File) bool { return f.Path == path })
 			initial.Files = append(initial.Files, snapshot.Files[i])
 		}
 		l.poller = filepoll.Start(ctx, filepoll.Config{Paths: l.paths(), MaxBytes: maxBytes, Interval: l.opts.PollInterval, Apply: l.applyFiles}, initial)
@@ -136,9 +141,9 @@ func (l *Loader) watchFile(file *fileRef, item int) {
 }
 
 func (l *Loader) paths() []string {
-	paths := make([]string, len(l.watched))
-	for i, w := range l.watched {
-		paths[i] = w.file.path
+	paths := make([]string, 0, len(l.watched))
+	for _, w := range l.watched {
+		paths = append(paths, w.file.paths()...)
 	}
 	return paths
 }
@@ -165,21 +170,31 @@ func (l *Loader) applyFiles(ctx context.Context, s filepoll.Snapshot) error {
 	defer l.mu.Unlock()
 	var looks []look
 	items := l.current().items
-	for n, w := range l.watched {
-		bad := w.file.judge(s.Files[n], l.narrowest(w), l.opts.allowReadable())
+	next := 0
+	for _, w := range l.watched {
+		file, beside := s.Files[next], s.Files[next+1:next+len(w.file.paths())]
+		next += 1 + len(beside)
+		bad := w.file.judge(file, l.narrowest(w), l.opts.allowReadable())
 		var pairs []pair
 		if bad == nil && w.file.split != nil {
-			pairs, bad = w.file.split(ctx, s.Files[n].Data)
+			pairs, bad = w.file.split(ctx, file.Data)
 		}
 		for _, i := range w.items {
 			one := look{item: i, group: w.file.group, bad: bad, written: w.file.written, open: w.file.open}
 			switch {
 			case bad != nil:
-			case w.file.split == nil:
-				one.value = s.Files[n].Data
-			default:
+			case w.file.split != nil:
 				one.value = find(pairs, items[i].field.name)
 				defer clear(one.value)
+				one.beside, one.bad = items[i].field.besidePair(pairs)
+			default:
+				one.value = file.Data
+				if w.file.dated {
+					one.beside, one.bad = besideFile(items[i].field.name, beside)
+				}
+			}
+			if w.file.named && one.bad == nil {
+				one.beside, one.bad = items[i].field.besideVariable()
 			}
 			looks = append(looks, one)
 		}
@@ -246,7 +261,7 @@ func (l *Loader) refresh(ctx context.Context, looks []look) error {
 		r.drop(func(update) bool { return true })
 		return err
 	}
-	return r.commit()
+	return r.commit(ctx)
 }
 
 // refresh is one run of Loader.refresh.
@@ -256,6 +271,7 @@ type refresh struct {
 	groups  []string // that were looked at
 	updates []update
 	stale   []string
+	ages    []redated                           // of values that did not change
 	bad     map[string][]*hardening.ConfigError // by group
 }
 
@@ -278,9 +294,18 @@ func (r *refresh) consider(one look) {
 		return
 	}
 	u := update{look: one, f: it.field, sum: maphash.Bytes(l.seed, value)}
-	if u.sum == it.sum {
+	said, wrong := datesOf(u.f.kind, value, one.beside, one.meta)
+	if wrong != nil {
+		r.fail(one.group, it.field, it.label, *wrong)
 		return
 	}
+	if u.sum == it.sum {
+		if again := it.age.redated(said); again != it.age {
+			r.ages = append(r.ages, redated{one, again})
+		}
+		return
+	}
+	u.age = it.age.renewed(said)
 	if bad := checkText(u.f.kind, value); bad != nil {
 		r.fail(one.group, u.f, it.label, *bad)
 		return
@@ -380,7 +405,7 @@ func (r *refresh) merge() ([]item, *liveSet) {
 		if u.meta != nil {
 			from.meta = u.meta
 		}
-		it.relaxed, it.origin = u.relaxed, &from
+		it.relaxed, it.origin, it.age = u.relaxed, &from, u.age
 		if u.f.target == toLive {
 			it.secret = u.secret
 			set.values[at[u.item]] = u.secret
@@ -459,12 +484,17 @@ func (r *refresh) announce(ctx context.Context) error {
 }
 
 // commit makes the updates visible: all Lives at one moment.
-func (r *refresh) commit() error {
+func (r *refresh) commit(ctx context.Context) error {
 	l, now := r.loader, time.Now()
 	items, lives := r.merge()
-	next := &state{items: items, own: r.now.own}
+	next := &state{items: items, own: r.now.own, ledger: r.now.ledger}
 	for i := range items {
 		items[i].ring = r.now.items[i].ring
+	}
+	for _, again := range r.ages {
+		if r.bad[again.group] == nil {
+			items[again.item].age = again.age
+		}
 	}
 	for _, old := range r.now.failures {
 		if !slices.Contains(r.groups, old.group) {
@@ -493,8 +523,14 @@ func (r *refresh) commit() error {
 	if l.lives != nil {
 		l.lives.Store(lives)
 	}
+	if len(r.updates) > 0 || len(r.ages) > 0 {
+		l.remember(ctx, next)
+	}
 	l.state.Store(next)
-	if len(c.Names) > 0 {
+	var late error
+	c.States, late = l.review(ctx)
+	l.schedule(late)
+	if len(c.Names) > 0 || len(c.States) > 0 {
 		l.subscribers.tell(c)
 	}
 	return errors.Join(all...)

@@ -1,16 +1,22 @@
 package secrets
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
 // State is how a secret stands to its maximum age.
 type State string
 
 // The states.
 const (
-	OK       State = "ok"       // young, and proven to be
+	OK       State = "ok"       // young, and proven to be, or without a maximum age
 	Due      State = "due"      // 5/6 of the maximum age have passed: rotate now
 	Overdue  State = "overdue"  // older than the maximum age
 	Unproven State = "unproven" // nothing proves that it is young
+	Expired  State = "expired"  // its issuer says that it does not work any more
+	Invalid  State = "invalid"  // its source has a value that was refused; the last good one is in use
 )
 
 // Confidence is what an age is worth.
@@ -19,7 +25,7 @@ type Confidence string
 // The confidences.
 const (
 	Exact   Confidence = "exact"    // whoever made the secret says when
-	AtLeast Confidence = "at-least" // it is this old or older: a file was written then
+	AtLeast Confidence = "at-least" // it is this old or older: it was seen then
 	Unknown Confidence = "unknown"  // nothing tells
 )
 
@@ -28,58 +34,147 @@ type Status struct {
 	Field      string        // Go path in dst
 	Name       string        // that was looked up
 	Source     string        // where it was found
-	Version    int           // of a Ring's primary key; 0 for a Secret
-	Created    time.Time     // when it was made or, if AtLeast, last written; zero if Unknown
+	Version    int           // of a Ring's primary key; 0 for others
+	Created    time.Time     // when it was made or, if AtLeast, seen; zero if Unknown
+	Expires    time.Time     // when it stops to work; zero if nobody says
 	Age        time.Duration // since Created; 0 if Unknown
 	Confidence Confidence
-	MaxAge     time.Duration
+	Proof      string        // who says when: "the date in the ring", "API_KEY_CREATED_AT"
+	MaxAge     time.Duration // 0: none, for the reason in its tag
 	State      State
+	Note       string // what does not add up, for a person to look at; mostly empty
+
+	restamped, undated bool
 }
 
-// Report tells age and state of every loaded secret at this moment, in the
-// order of the fields. The age of a Ring is that of its primary key's date. A
-// file's modification time only proves that a secret is at least that old: a
-// restart or a checkout makes it new. So it can make a secret overdue, never
-// ok. Report does no I/O and is safe for concurrent use.
+// ErrExpired is in the error of [Loader.Health] for a secret that does not work
+// any more.
+var ErrExpired = errors.New("secrets: a secret has expired")
+
+// Health returns nil while every secret may still work, [ErrClosed] after
+// [Loader.Close], and an error that wraps [ErrExpired] and names each secret
+// whose issuer set an end that has passed: it is for a readiness probe.
+//
+// An overdue secret still works, and so does the last good value of a source
+// that has an invalid one. To take a service down for them would be an outage by
+// calendar; they are in [Loader.Report], in findings and in the records that
+// Audit gets. Health does no I/O and is safe for concurrent use.
+func (l *Loader) Health() error {
+	if l.ended.Load() {
+		return ErrClosed
+	}
+	var all []error
+	for _, s := range l.Report() {
+		if s.State == Expired {
+			all = append(all, fmt.Errorf("%w: %s at %s", ErrExpired, s.Name, s.Expires.UTC().Format(time.RFC3339)))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// Report tells age and state of every loaded secret at this moment, in the order
+// of the fields. What it says about the age of one comes from, in this order:
+//
+//   - the date of a Ring's primary key;
+//   - the value itself: iat of a JSON Web Token, the validity of a certificate,
+//     st of an Azure shared access signature (and exp, NotAfter, se for its end);
+//   - what stands beside it: NAME_CREATED_AT and NAME_EXPIRES_AT in the
+//     environment or in a file of several values; files of these names or
+//     NAME.meta in a directory;
+//   - what its [Provider] says;
+//   - the [Ledger], and the time at which a file was written. Both prove only
+//     that a secret is at least that old, because a restart or a checkout writes
+//     files anew: they can make a secret overdue, never ok.
+//
+// Report does no I/O and is safe for concurrent use.
 func (l *Loader) Report() []Status {
-	now := time.Now()
-	items := l.current().items
-	out := make([]Status, len(items))
-	for i := range items {
-		out[i] = items[i].status(now)
+	now, st := time.Now(), l.current()
+	out := make([]Status, len(st.items))
+	for i := range st.items {
+		out[i] = st.status(i, now)
 	}
 	return out
 }
 
-// status tells how a secret stands at a moment.
-func (it *item) status(now time.Time) Status {
+// status tells how an item stands at a moment.
+func (st *state) status(i int, now time.Time) Status {
+	it := &st.items[i]
 	s := Status{Field: it.field.path, Name: it.field.name, Source: it.label, MaxAge: it.field.maxAge, Confidence: Unknown}
+	var said dates
+	if it.age != nil {
+		said, s.restamped, s.undated = it.age.said, it.age.restamped, it.age.undated
+	}
 	if it.ring != nil {
-		s.Version, s.Created = it.ring.primary()
-	} else if it.meta != nil {
-		s.Created = it.meta.Created
+		var created time.Time
+		if s.Version, created = it.ring.primary(); !created.IsZero() {
+			said.created, said.basis = created, "the date in the ring"
+		}
+	}
+	s.Expires = said.expires
+	seen := it.age.verdict(s.Version)
+	switch {
+	case seen.restamped:
+		s.restamped = true
+		said.created, said.basis = seen.created, "the date that the ledger remembers"
+	case seen.undated:
+		s.undated = true
+		said.created = time.Time{}
+	case said.created.IsZero() && !seen.created.IsZero():
+		said.created, said.basis = seen.created, "the date that the ledger remembers"
 	}
 	switch {
-	case !s.Created.IsZero():
-		s.Confidence = Exact
+	case !said.created.IsZero():
+		s.Confidence, s.Created, s.Proof = Exact, said.created, said.basis
+	case !seen.first.IsZero() && (it.written.IsZero() || seen.first.Before(it.written)):
+		s.Confidence, s.Created, s.Proof = AtLeast, seen.first, "the ledger saw it then"
 	case !it.written.IsZero():
-		s.Confidence, s.Created = AtLeast, it.written
+		s.Confidence, s.Created, s.Proof = AtLeast, it.written, "its file was written then"
 	}
 	if s.Confidence != Unknown {
 		s.Age = max(0, now.Sub(s.Created))
 	}
-	s.State = s.judge()
+	s.State = s.judge(now)
+	switch {
+	case s.restamped:
+		s.Note = "re-stamped, not rotated: its date is new and its value is not"
+	case s.undated:
+		s.Note = "changed without a new date: its value is new and its date is not"
+	}
+	for _, f := range st.failures {
+		if f.fault.Field == s.Field && s.State != Expired {
+			s.State, s.Note = Invalid, f.fault.Reason
+		}
+	}
+	if st.ledger != nil {
+		if s.State == OK && s.MaxAge > 0 {
+			s.State = Unproven
+		}
+		if s.Note == "" {
+			s.Note = st.ledger.Error()
+		}
+	}
 	return s
 }
 
-func (s Status) judge() State {
+func (s *Status) judge(now time.Time) State {
 	switch {
-	case s.Confidence != Unknown && s.Age >= s.MaxAge:
+	case !s.Expires.IsZero() && !now.Before(s.Expires):
+		return Expired
+	case s.tooOld():
 		return Overdue
+	case s.MaxAge == 0:
+		return OK
 	case s.Confidence != Exact:
 		return Unproven
-	case s.Age >= s.MaxAge*5/6: // day 75 of 90
+	case s.Age >= s.dueAge():
 		return Due
 	}
 	return OK
 }
+
+func (s *Status) tooOld() bool {
+	return s.MaxAge > 0 && s.Confidence != Unknown && s.Age >= s.MaxAge
+}
+
+// dueAge is day 75 of 90.
+func (s *Status) dueAge() time.Duration { return s.MaxAge / 6 * 5 }

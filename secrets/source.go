@@ -57,6 +57,8 @@ type place struct {
 	meta  *Meta
 	flaw  *flaw // found, but not usable
 	kept  bool  // the value went into a Secret
+
+	beside dates // what stands beside it
 }
 
 // label is how faults and reports call the place.
@@ -73,6 +75,8 @@ type fileRef struct {
 	group   string // files that change together
 	maybe   bool   // it need not exist
 	sealed  bool   // its content is encrypted, so who reads it learns nothing
+	dated   bool   // files beside it may tell its dates
+	named   bool   // by NAME_FILE: variables beside that may
 	split   func(ctx context.Context, data []byte) ([]pair, *flaw)
 	written time.Time
 	open    string // "" or who else may read the file
@@ -112,7 +116,7 @@ func (envSource) find(_ context.Context, s *search) {
 			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
 				reason: "both " + f.name + " and " + f.file + " are set", fix: "set one of them"}}})
 		case file != "":
-			s.add(ref{field: f, place: &place{label: "the file that " + f.file + " names", file: &fileRef{path: file, group: filepath.Dir(file)}}})
+			s.add(ref{field: f, place: &place{label: "the file that " + f.file + " names", file: &fileRef{path: file, group: filepath.Dir(file), named: true}}})
 		case len(doubled) > 0 && doubled[f.name]:
 			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
 				reason: "was set twice, with different values, when the process was started", fix: "set it once"}}})
@@ -156,10 +160,10 @@ func (d dirSource) find(_ context.Context, s *search) {
 	}
 	for _, f := range s.fields {
 		path := filepath.Join(d.path, f.name)
-		s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: d.path, maybe: true}}})
+		s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: d.path, maybe: true, dated: f.target != toPublic}}})
 		if f.lower != f.name {
 			path = filepath.Join(d.path, f.lower)
-			s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: d.path, maybe: true}}})
+			s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: d.path, maybe: true, dated: f.target != toPublic}}})
 		}
 	}
 }

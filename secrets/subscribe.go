@@ -10,15 +10,19 @@ import (
 	"github.com/inovy/hardening/internal/event"
 )
 
-// Change tells a subscriber which secrets have a new value. It holds none.
+// Change tells a subscriber which secrets have a new value, and which came into
+// another [State]. It holds no value.
 type Change struct {
-	At    time.Time
-	Names []string // in the order of the fields
+	At     time.Time
+	Names  []string // with a new value, in the order of the fields; may be empty
+	States []Status // of those in another state than before; may be empty
 }
 
 // Subscribe calls fn after each reload that changed something: once per reload,
 // however many secrets it changed, so that a pool of connections is rebuilt
-// once for a user and its password. The new values are in place by then.
+// once for a user and its password. The new values are in place by then. It
+// calls fn too when only time has passed and a secret became due, overdue or
+// expired; then Names is empty.
 //
 // fn runs in a goroutine of its own, one call at a time, in order and outside
 // all locks: a slow subscriber holds up nobody, and a panic in it is logged and
@@ -107,14 +111,24 @@ func (s *subscriber) tell(c Change) {
 				last.Names = append(last.Names[:len(last.Names):len(last.Names)], name)
 			}
 		}
+		last.States = mergeStates(last.States, c.States)
 		return
 	}
 	c.Names = append([]string(nil), c.Names...)
+	c.States = append([]Status(nil), c.States...)
 	s.waiting = append(s.waiting, c)
 	if !s.running {
 		s.running = true
 		go s.run()
 	}
+}
+
+// mergeStates returns what holds after both.
+func mergeStates(before, after []Status) []Status {
+	out := slices.DeleteFunc(slices.Clone(before), func(old Status) bool {
+		return slices.ContainsFunc(after, func(s Status) bool { return s.Field == old.Field })
+	})
+	return append(out, after...)
 }
 
 func (s *subscriber) end() {

@@ -20,6 +20,9 @@ type field struct {
 	name  string // to look up
 	file  string // name of the variable that names a file
 	lower string // name in lower case
+	// variables that tell its dates
+	created, expires string
+
 	rule  string // validate tag
 	quick *rule  // the same, if the validator need not be asked
 
@@ -31,6 +34,7 @@ type field struct {
 	maxAge   time.Duration
 	grace    time.Duration
 	activate time.Duration
+	reason   string // why there is no maxAge
 	optional bool
 	preset   *string // default=
 }
@@ -52,9 +56,9 @@ var namePattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,127}$`)
 // optionsOf lists what a field may say, by what it holds.
 var optionsOf = map[target][]string{
 	toPublic: {"public", "default", "optional"},
-	toSecret: {"kind", "bits", "prefix", "minlen", "maxage", "optional"},
-	toLive:   {"kind", "bits", "prefix", "minlen", "maxage", "optional"},
-	toRing:   {"kind", "bits", "maxage", "grace", "activate"},
+	toSecret: {"kind", "bits", "prefix", "minlen", "maxage", "reason", "optional"},
+	toLive:   {"kind", "bits", "prefix", "minlen", "maxage", "reason", "optional"},
+	toRing:   {"kind", "bits", "maxage", "reason", "grace", "activate"},
 }
 
 // parseTag reads the tag of a field whose target and type are set. complain is
@@ -63,6 +67,7 @@ var optionsOf = map[target][]string{
 func (f *field) parseTag(tag string, complain func(reason, fix string)) {
 	name, rest, more := strings.Cut(tag, ",")
 	f.name, f.file, f.lower = name, name+"_FILE", strings.ToLower(name)
+	f.created, f.expires = name+createdSuffix, name+expiresSuffix
 	switch {
 	case !namePattern.MatchString(name):
 		complain(fmt.Sprintf("has %q for a name in its secret tag", name), "begin the tag with a name of letters, digits, _ . and -")
@@ -127,7 +132,13 @@ func (f *field) parseOption(key, value string, complain func(reason, fix string)
 		}
 		f.prefix = value
 	case "maxage":
+		if value == "0" {
+			f.maxAge = 0
+			return
+		}
 		f.maxAge = f.parseAge(key, value, complain)
+	case "reason":
+		f.reason = value
 	case "grace":
 		f.grace = f.parseAge(key, value, complain)
 	case "activate":
@@ -162,6 +173,13 @@ func (f *field) checkOptions(seen map[string]bool, complain func(reason, fix str
 		complain("does not say what kind of secret it is", "add kind=key, token, password, url or pem to its tag")
 	case f.target == toPublic && seen["default"] && f.optional:
 		complain("has both default and optional in its tag", "a setting with a default is never missing: drop optional")
+	}
+	switch {
+	case f.target == toPublic:
+	case f.maxAge == 0 && len(f.reason) < 10:
+		complain("has maxage=0 without a reason in its secret tag", "add reason= and why it can not be rotated, without commas, or name the deviation that allows it")
+	case f.maxAge != 0 && seen["reason"]:
+		complain("has a reason without maxage=0 in its secret tag", "drop it: a maximum age needs none")
 	}
 	allow("bits", kindKey)
 	allow("prefix", kindToken, kindPassword)

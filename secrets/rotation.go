@@ -1,0 +1,279 @@
+package secrets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/inovy/hardening/internal/event"
+)
+
+// age is what is known about the age of an item. It is never changed.
+type age struct {
+	said dates
+	seen []seen // by what the ledger remembers
+	// found by a reload
+	restamped, undated bool
+	refused            time.Time // the date that is not that of this value
+}
+
+// seen is what a ledger knows about a value, or about one key of a ring.
+type seen struct {
+	version int
+	verdict
+}
+
+func (a *age) verdict(version int) verdict {
+	if a != nil {
+		for _, s := range a.seen {
+			if s.version == version {
+				return s.verdict
+			}
+		}
+	}
+	return verdict{}
+}
+
+func (a *age) same(b age) bool {
+	return a.said == b.said && a.restamped == b.restamped && a.undated == b.undated
+}
+
+// redated returns what is known about a value that did not change, now that this
+// is said about it; a itself if that is nothing new.
+func (a *age) redated(said dates) *age {
+	var old age
+	if a != nil {
+		old = *a
+	}
+	switch {
+	case old.undated && said.created.Equal(old.refused):
+		said.created = time.Time{}
+	case !said.created.IsZero():
+		old.undated, old.restamped = false, false
+	}
+	if said.created.IsZero() { // what was known once stays true
+		said.created, said.basis = old.said.created, old.said.basis
+	}
+	if !old.said.created.IsZero() && said.created.After(old.said.created.Add(restampSlack)) {
+		old.restamped = true
+		said.created, said.basis = old.said.created, old.said.basis
+	}
+	if old.said = said; a != nil && a.same(old) || a == nil && said.silent() {
+		return a
+	}
+	return &old
+}
+
+// renewed returns what is known about a new value in the place of a's.
+func (a *age) renewed(said dates) *age {
+	next := age{said: said}
+	if a != nil && !said.created.IsZero() && said.created.Equal(a.said.created) && time.Since(said.created) > redateSlack {
+		next.said.created, next.undated, next.refused = time.Time{}, true, said.created
+	}
+	if next.said.silent() && !next.undated {
+		return nil
+	}
+	return &next
+}
+
+// redated is a value whose dates changed alone.
+type redated struct {
+	look
+	age *age
+}
+
+// remember asks the ledger about all items of a state, and puts what it knows
+// into them. The state is not stored yet.
+func (l *Loader) remember(ctx context.Context, st *state) {
+	if l.opts.Ledger.path == "" {
+		return
+	}
+	type at struct{ item, version int }
+	var all []sighting
+	var where []at
+	for i := range st.items {
+		it := &st.items[i]
+		var said dates
+		if it.age != nil {
+			said = it.age.said
+		}
+		see := func(version int, material []byte, stated time.Time) {
+			all = append(all, sighting{name: it.field.name, material: append([]byte(nil), material...), stated: stated})
+			where = append(where, at{i, version})
+		}
+		if it.ring != nil {
+			first, _ := it.ring.primary()
+			it.ring.inner().dated(func(k ringKey) {
+				stated := k.created
+				if stated.IsZero() && k.version == first {
+					stated = said.created
+				}
+				see(k.version, k.key, stated)
+			})
+			continue
+		}
+		it.secret.peek(func(text []byte) {
+			if key, ok := decodeKey(text); ok && it.field.kind == kindKey { // two spellings of one key are one key
+				see(0, key, said.created)
+				clear(key)
+				return
+			}
+			see(0, text, said.created)
+		})
+	}
+	verdicts, err := l.opts.Ledger.see(ctx, l.opts.Name, all)
+	for _, s := range all {
+		clear(s.material)
+	}
+	if st.ledger = err; err != nil {
+		return
+	}
+	for i := range st.items {
+		next := age{}
+		if old := st.items[i].age; old != nil {
+			next = *old
+			next.seen = nil
+		}
+		for n, w := range where {
+			if w.item == i {
+				next.seen = append(next.seen, seen{w.version, verdicts[n]})
+			}
+		}
+		st.items[i].age = &next
+	}
+}
+
+// dated calls fn with every key. fn must not keep its bytes.
+func (b *ringBox) dated(fn func(ringKey)) {
+	if b == nil {
+		return
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, k := range b.keys {
+		fn(k)
+	}
+}
+
+// review announces what came into a worse state since the last review, and
+// returns all that came into another; the first review has nothing to compare
+// with. A state whose record the audit handler
+// refused is announced at the next review. l.mu is held.
+func (l *Loader) review(ctx context.Context) (changed []Status, err error) {
+	st, now, sink := l.current(), time.Now(), l.opts.sink()
+	first := l.states == nil
+	if first {
+		l.states = make([]State, len(st.items))
+	}
+	for i := range st.items {
+		s := st.status(i, now)
+		if s.State == l.states[i] {
+			continue
+		}
+		if name := eventOf(s.State); name != "" {
+			if bad := sink.Emit(ctx, name, slog.String(event.KeyObjectType, "secret"), slog.String(event.KeyObject, s.Name),
+				slog.String(event.KeyReason, s.reason())); bad != nil {
+				err = errors.Join(err, bad)
+				continue
+			}
+		}
+		l.states[i] = s.State
+		if !first {
+			changed = append(changed, s)
+		}
+	}
+	return changed, err
+}
+
+func eventOf(s State) string {
+	switch s {
+	case Due:
+		return event.SecretDue
+	case Overdue, Expired:
+		return event.SecretOverdue
+	}
+	return "" // a refused value has a record of its own
+}
+
+// reason says why a secret is in its state.
+func (s *Status) reason() string {
+	text := fmt.Sprintf("%d days old, %s; at most %d", int(s.Age/day), s.Confidence, int(s.MaxAge/day))
+	if s.State == Expired {
+		text = "expired at " + s.Expires.UTC().Format(time.RFC3339)
+	}
+	if s.Note != "" {
+		text += "; " + s.Note
+	}
+	return text
+}
+
+const (
+	// A clock that is set, or a machine that slept, must not hide a state for
+	// longer than this.
+	reviewAtLeast = time.Hour
+	reviewAgain   = time.Minute // after the audit handler refused a record
+)
+
+// schedule sees to it that the next change of a state is announced. late is the
+// error of the last review. l.mu is held.
+func (l *Loader) schedule(late error) {
+	next := l.nextChange(time.Now())
+	if late != nil {
+		next = reviewAgain
+	}
+	if next == 0 || l.closed {
+		return
+	}
+	if l.ages == nil {
+		l.ages = time.AfterFunc(next, l.passed)
+		return
+	}
+	l.ages.Reset(next)
+}
+
+// passed runs when time has passed.
+func (l *Loader) passed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	changed, late := l.review(context.Background()) // nobody waits for it
+	l.schedule(late)
+	if len(changed) > 0 {
+		l.subscribers.tell(Change{At: time.Now(), States: changed})
+	}
+}
+
+// nextChange is the time until a state may change without anybody's doing; 0 is
+// never.
+func (l *Loader) nextChange(now time.Time) time.Duration {
+	var next time.Time
+	consider := func(t time.Time) {
+		if t.After(now) {
+			next = earlier(next, t)
+		}
+	}
+	st := l.current()
+	for i := range st.items {
+		s := st.status(i, now)
+		if !s.Expires.IsZero() {
+			consider(s.Expires)
+		}
+		if s.Confidence != Unknown && s.MaxAge > 0 {
+			consider(s.Created.Add(s.dueAge()))
+			consider(s.Created.Add(s.MaxAge))
+		}
+		if inner := st.items[i].ring.inner(); inner != nil {
+			if moves := inner.look().next; !moves.IsZero() {
+				consider(moves)
+			}
+		}
+	}
+	if next.IsZero() {
+		return 0
+	}
+	return min(next.Sub(now), reviewAtLeast)
+}
