@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -80,10 +81,8 @@ func policy(p *pair, role Role, profile Profile, now time.Time) []flaw {
 // no break in the chain: the SHA-1 flaw says what is wrong.
 func signedBy(child, issuer *x509.Certificate) bool {
 	err := child.CheckSignatureFrom(issuer)
-	if _, insecure := err.(x509.InsecureAlgorithmError); insecure {
-		return true
-	}
-	return err == nil
+	_, insecure := errors.AsType[x509.InsecureAlgorithmError](err)
+	return err == nil || insecure
 }
 
 // allows: no extended key usage at all means any (RFC 5280 section 4.2.1.12).

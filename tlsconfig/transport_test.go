@@ -62,7 +62,8 @@ func TestOnlyHTTPSWithoutCredentialsIsCalled(t *testing.T) {
 	if _, err := get(t, c.HTTPClient(), "https://user:pass@"+addr); !errors.Is(err, tlsconfig.ErrURLCredentials) {
 		t.Errorf("over an open connection: %v", err)
 	}
-	if c.Transport() != c.Transport() || c.HTTPClient() == c.HTTPClient() {
+	transport, client := c.Transport(), c.HTTPClient()
+	if transport != c.Transport() || client == c.HTTPClient() {
 		t.Error("Transport is to be one, HTTPClient a copy each time")
 	}
 }
@@ -370,7 +371,7 @@ func TestCanaryIsInNoErrorAndNoRecord(t *testing.T) {
 			}
 		})
 	}
-	if err := tlsconfig.SafeError(func() error { _, err := url.Parse("https://x/%zz" + canary); return err }()); strings.Contains(err.Error(), canary) {
+	if err := tlsconfig.SafeError(func(bad string) error { _, err := url.Parse(bad); return err }("https://x/%zz"+canary)); strings.Contains(err.Error(), canary) {
 		t.Errorf("%v", err)
 	}
 	if tlsconfig.SafeError(nil) != nil {
