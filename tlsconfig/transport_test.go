@@ -371,7 +371,7 @@ func TestCanaryIsInNoErrorAndNoRecord(t *testing.T) {
 			}
 		})
 	}
-	if err := tlsconfig.SafeError(func(bad string) error { _, err := url.Parse(bad); return err }("https://x/%zz"+canary)); strings.Contains(err.Error(), canary) {
+	if err := tlsconfig.SafeError(func(bad string) error { _, err := url.Parse(bad); return err }("https://x/%zz" + canary)); strings.Contains(err.Error(), canary) {
 		t.Errorf("%v", err)
 	}
 	if tlsconfig.SafeError(nil) != nil {
