@@ -21,9 +21,9 @@ import (
 	"github.com/inovy/hardening/internal/testenv"
 )
 
-// portal starts the example on a free port and returns its address and the
-// passwords that it prints.
-func portal(t *testing.T) (url string, passwords map[string]string) {
+// portal starts the example on a free port and returns its address, the
+// passwords that it prints, and its state directory.
+func portal(t *testing.T, args ...string) (url string, passwords map[string]string, state string) {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "portal")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "./examples/portal")
@@ -32,7 +32,8 @@ func portal(t *testing.T) (url string, passwords map[string]string) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, bin, "-addr", "127.0.0.1:0", "-state", filepath.Join(t.TempDir(), "state"))
+	state = filepath.Join(t.TempDir(), "state")
+	cmd := exec.CommandContext(ctx, bin, append([]string{"-addr", "127.0.0.1:0", "-state", state}, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 20 * time.Second
 	out, err := cmd.StdoutPipe()
@@ -65,7 +66,7 @@ func portal(t *testing.T) (url string, passwords map[string]string) {
 	if url == "" || len(passwords) < 3 {
 		t.Fatalf("the portal printed url %q and %d users", url, len(passwords))
 	}
-	return url, passwords
+	return url, passwords, state
 }
 
 // browser returns a context of a real Chromium, and what its console said:
@@ -100,7 +101,7 @@ func browser(t *testing.T) (context.Context, func() []string) {
 // own policy, and an injected script does not run.
 func TestPortalInChromium(t *testing.T) {
 	ctx, console := browser(t)
-	url, passwords := portal(t)
+	url, passwords, _ := portal(t)
 	var user, password string
 	for k, p := range passwords {
 		if role, name, _ := strings.Cut(k, ":"); role == "doctor" {

@@ -24,9 +24,10 @@ import (
 
 // options are the command's flags and where the operational log goes.
 type options struct {
-	state string
-	env   hardening.Environment
-	log   io.Writer
+	state   string
+	env     hardening.Environment
+	profile tlsconfig.Profile // zero is the room's default
+	log     io.Writer
 }
 
 // visit is what a session keeps beside its user.
@@ -146,6 +147,7 @@ func (p *portal) openState(ctx context.Context) (err error) {
 	p.closers = append(p.closers, p.loader.Close)
 
 	p.server, err = tlsconfig.NewServer(tlsconfig.ServerConfig{
+		Profile:     p.opt.profile,
 		Certs:       []tlsconfig.CertSource{tlsconfig.Files(certFile, keyFile)},
 		Environment: p.opt.env,
 		Audit:       p.trail.Handler(),

@@ -18,10 +18,12 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 
 	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/tlsconfig"
 )
 
 func main() {
@@ -45,6 +47,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	addr := flags.String("addr", "127.0.0.1:8443", "address to serve on; -smoke takes a free port unless it is given")
 	smokeTest := flags.Bool("smoke", false, "serve, walk through the portal with an HTTPS client, print what was seen and exit 0 or 1")
 	flags.StringVar(&opt.state, "state", "state/portal", "directory that keeps CA, secrets, records and audit log between runs")
+	flags.Func("profile", "TLS profile: intermediate (1.2 and 1.3) or modern (1.3) (default intermediate)", func(name string) error {
+		for _, p := range []tlsconfig.Profile{tlsconfig.Intermediate, tlsconfig.Modern} {
+			if strings.EqualFold(p.String(), name) {
+				opt.profile = p
+				return nil
+			}
+		}
+		return errors.New("use intermediate or modern")
+	})
 	flags.TextVar(&opt.env, "env", opt.env, "where this runs; only development, because the portal makes its own CA")
 	if err := flags.Parse(args); err != nil {
 		return err
