@@ -67,6 +67,15 @@
 // set [Options.DangerouslyKeepEnvironment]. A Load that fails leaves everything
 // as it was. Public settings and NAME_FILE stay.
 //
+// # Strength
+//
+// A key is decoded and its bytes are looked at: their number, repetitions,
+// steps, readable text, and whether its letters read as a sentence. Tokens and
+// passwords are compared with placeholders and with values that stand in public
+// documentation. A token that begins as its vendor's live keys do is refused in
+// Development, one that begins as a test key in Production, and a public key
+// (pk_live_) everywhere. Two fields with one value are a fault.
+//
 // # Rotation
 //
 // [Loader.Report] tells the age of every secret, what proves it and what state

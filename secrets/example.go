@@ -93,7 +93,9 @@ func (f *field) asks() string {
 	if f.minLen > 0 {
 		fmt.Fprintf(&b, ", at least %d bytes", f.minLen)
 	}
-	fmt.Fprintf(&b, ", renewed within %s", daysOf(f.maxAge))
+	if f.maxAge > 0 {
+		fmt.Fprintf(&b, ", renewed within %s", daysOf(f.maxAge))
+	}
 	return b.String() + f.ruleWord()
 }
 

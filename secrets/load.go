@@ -249,7 +249,7 @@ func (l *load) keep(f *field, r *ref, value []byte, field reflect.Value) {
 		l.items = append(l.items, it)
 		return
 	}
-	for _, bad := range f.checkSecret(value) {
+	for _, bad := range f.checkSecret(value, l.opts.Environment) {
 		if bad.soft && l.opts.Environment == hardening.Development {
 			it.relaxed = bad.reason
 			continue

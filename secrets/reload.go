@@ -314,7 +314,7 @@ func (r *refresh) consider(one look) {
 	if u.f.target == toRing {
 		u.keys, flaws = parseRing(value, u.f.bits, time.Now())
 	} else {
-		flaws = u.f.checkSecret(value)
+		flaws = u.f.checkSecret(value, l.opts.Environment)
 	}
 	refused := false
 	for _, bad := range flaws {

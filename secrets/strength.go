@@ -96,6 +96,8 @@ func checkKey(text []byte, minBits int) ([]byte, *flaw) {
 		return weak("reads as words, not as random bytes")
 	case !isHex(text) && holdsPhrase(text):
 		return weak("holds a placeholder")
+	case isPublished(text):
+		return weak("stands in public documentation")
 	}
 	return key, nil
 }

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/inovy/hardening"
 )
 
 // maxBytes bounds one value, from whatever source.
@@ -90,7 +92,7 @@ var plainByte = func() (t [256]bool) {
 
 // checkSecret returns the flaws of a value that checkText let pass. Rings have
 // rules of their own, see parseRing.
-func (f *field) checkSecret(b []byte) []flaw {
+func (f *field) checkSecret(b []byte, env hardening.Environment) []flaw {
 	switch f.kind {
 	case kindKey:
 		key, bad := checkKey(b, f.bits)
@@ -99,7 +101,7 @@ func (f *field) checkSecret(b []byte) []flaw {
 			return []flaw{*bad}
 		}
 	case kindToken, kindPassword:
-		return f.checkPhrase(b)
+		return f.checkPhrase(b, env)
 	case kindURL:
 		return checkURL(b)
 	case kindPEM:
@@ -110,7 +112,7 @@ func (f *field) checkSecret(b []byte) []flaw {
 	return nil
 }
 
-func (f *field) checkPhrase(b []byte) (bad []flaw) {
+func (f *field) checkPhrase(b []byte, env hardening.Environment) (bad []flaw) {
 	rest, ok := bytes.CutPrefix(b, []byte(f.prefix))
 	if !ok {
 		bad = append(bad, flaw{reason: fmt.Sprintf("does not begin with %q", f.prefix), fix: "check that it is the secret meant for this field"})
@@ -122,6 +124,12 @@ func (f *field) checkPhrase(b []byte) (bad []flaw) {
 	// 15 letters and digits with less than 1e-12.
 	if placeholder(rest) || fewer(rest, 5) || stepped(rest) {
 		bad = append(bad, flaw{soft: true, reason: "is a placeholder or a pattern, not a secret", fix: "put the real value there; secrets.Generate(32) makes one"})
+	}
+	if isPublished(b) {
+		bad = append(bad, flaw{soft: true, reason: "stands in public documentation", fix: "put the real value there"})
+	}
+	if wrong := f.checkWorld(b, env); wrong != nil {
+		bad = append(bad, *wrong)
 	}
 	return bad
 }
@@ -137,7 +145,7 @@ func checkURL(b []byte) []flaw {
 		return nil
 	case pw == "xxxxx": // what url.URL.Redacted writes
 		return []flaw{{reason: "holds a redacted password", fix: "put the real value back: this was saved from redacted output"}}
-	case placeholder([]byte(pw)) || fewer([]byte(pw), 5) || stepped([]byte(pw)):
+	case placeholder([]byte(pw)) || isPublished([]byte(pw)) || fewer([]byte(pw), 5) || stepped([]byte(pw)):
 		return []flaw{{soft: true, reason: "holds a placeholder for a password", fix: "put the real password there"}}
 	}
 	return nil
