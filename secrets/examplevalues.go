@@ -75,14 +75,13 @@ var worlds = []struct {
 // beginning. Of other texts that begin with pk_ only those pass whose tag says
 // so: some vendors name their private keys like that.
 func (f *field) checkWorld(b []byte, env hardening.Environment) *flaw {
-	public := &flaw{reason: "is a public key, as browsers get it, and not a secret", fix: "put the secret that belongs to it here, and the public one into a public setting"}
 	for _, w := range worlds {
 		if !bytes.HasPrefix(b, []byte(w.prefix)) {
 			continue
 		}
 		switch {
 		case w.world == publicWorld:
-			return public
+			return publicKey()
 		case w.world == liveWorld && env == hardening.Development:
 			return &flaw{reason: "is valid in production, by its beginning, and does not belong into Development", fix: "use its issuer's test key"}
 		case w.world == testWorld && env == hardening.Production:
@@ -91,7 +90,11 @@ func (f *field) checkWorld(b []byte, env hardening.Environment) *flaw {
 		return nil
 	}
 	if bytes.HasPrefix(b, []byte("pk_")) && f.prefix == "" {
-		return public
+		return publicKey()
 	}
 	return nil
+}
+
+func publicKey() *flaw {
+	return &flaw{reason: "is a public key, as browsers get it, and not a secret", fix: "put the secret that belongs to it here, and the public one into a public setting"}
 }
