@@ -54,7 +54,7 @@ type ScanReport struct {
 
 // Scan looks for committed secrets: published token shapes (see
 // [ScanKinds]), passwords in URLs, and high-entropy values assigned to names
-// such as password or api_key. Placeholders, variables and values that look
+// such as password or api_key, also inside base64 and percent encoding. Placeholders, variables and values that look
 // made up are passed over.
 //
 // A file that can not be read is listed in Skipped, never passed over in
@@ -104,6 +104,9 @@ func Scan(ctx context.Context, fsys fs.FS, opt ScanOptions) (*ScanReport, error)
 // ScanKinds lists the kinds that [Scan] can report, sorted.
 func ScanKinds() []string {
 	kinds := append(shapes.IDs(), leakURL, leakAssignment)
+	for _, in := range infix {
+		kinds = append(kinds, in.kind)
+	}
 	slices.Sort(kinds)
 	return kinds
 }
@@ -126,6 +129,8 @@ func readForScan(fsys fs.FS, name string, maxBytes int64) (data []byte, reason s
 	switch {
 	case err != nil:
 		return nil, "could not be read"
+	case int64(len(data)) > maxBytes && binary(data) && !utf16Text(data):
+		return nil, "" // a picture, however large, is no gap
 	case int64(len(data)) > maxBytes:
 		return nil, fmt.Sprintf("is larger than %d bytes", maxBytes)
 	}
@@ -135,10 +140,10 @@ func readForScan(fsys fs.FS, name string, maxBytes int64) (data []byte, reason s
 // decodeUTF16 turns text with a UTF-16 byte order mark, as Windows tools write
 // it, into UTF-8, because a token in it would otherwise be seen by nobody.
 func decodeUTF16(data []byte) []byte {
-	little := bytes.HasPrefix(data, []byte{0xff, 0xfe})
-	if !little && !bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
+	if !utf16Text(data) {
 		return data
 	}
+	little := data[0] == 0xff
 	units := make([]uint16, 0, len(data)/2)
 	for i := 2; i+1 < len(data); i += 2 {
 		if little {
@@ -148,6 +153,10 @@ func decodeUTF16(data []byte) []byte {
 		}
 	}
 	return []byte(string(utf16.Decode(units)))
+}
+
+func utf16Text(data []byte) bool {
+	return bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff})
 }
 
 // binary is git's own rule: a NUL among the first 8000 bytes.
@@ -164,9 +173,7 @@ func scanText(name string, data []byte) []Leak {
 		return nil
 	}
 	text := string(data)
-	hits := tokenHits(text)
-	hits = append(hits, urlHits(text)...)
-	hits = append(hits, assignmentHits(text, unquotedValues(name))...)
+	hits := append(plainHits(text, unquotedValues(name)), encodedHits(text)...)
 	slices.SortFunc(hits, func(a, b hit) int { return cmp.Or(a.start-b.start, b.end-a.end) })
 	var leaks []Leak
 	line, lineStart, upTo := 1, 0, 0
@@ -192,11 +199,34 @@ func tokenHits(text string) []hit {
 			return hits
 		}
 		from = m.End
-		if m.ID == "private-key" && m.End-m.Start < 100 || made(text[m.Start:m.End]) {
-			continue // a bare first line, as code that reads keys has it
+		token := text[m.Start:m.End]
+		if m.ID == "private-key" && !holdsBody(token) || m.ID != "private-key" && made(token) {
+			continue
 		}
 		hits = append(hits, hit{m.Start, m.End, m.ID})
 	}
+}
+
+// holdsBody reports whether base64 follows the first line of a private key. A
+// bare first line is code that reads keys.
+func holdsBody(block string) bool {
+	_, rest, _ := strings.Cut(block[len("-----BEGIN "):], "-----")
+	n := 0
+	for i := 0; i < len(rest) && n < 40; i++ {
+		switch c := rest[i]; {
+		case alnum[c] != 0, c == '+', c == '/', c == '=':
+			n++
+		case c == '\\' && i+1 < len(rest) && (rest[i+1] == 'n' || rest[i+1] == 'r'): // in a string of code or JSON
+			i++
+		case c == '-' && strings.HasPrefix(rest[i:], "-----"):
+			return false
+		case n > 0 && (c == ':' || c == ','): // Proc-Type: 4,ENCRYPTED
+			n = 0
+		case strings.IndexByte(" \t\r\n\"'#*|>+,:-", c) < 0:
+			return false
+		}
+	}
+	return n >= 40
 }
 
 // made reports whether a token looks made up by hand: the documentation's
@@ -220,16 +250,14 @@ func made(token string) bool {
 	return last >= 8
 }
 
-// unquotedValues reports whether a file of this name holds values without
-// quotes, as configuration does and code does not.
+// unquotedValues reports whether a file of this name may hold values without
+// quotes, as configuration and text do and code does not.
 func unquotedValues(name string) bool {
-	base := strings.ToLower(path.Base(name))
-	if strings.HasPrefix(base, ".env") || strings.HasSuffix(base, ".env") || base == "dockerfile" || base == ".npmrc" || base == ".pypirc" || base == ".netrc" {
-		return true
-	}
-	switch path.Ext(base) {
-	case ".yml", ".yaml", ".ini", ".cfg", ".conf", ".properties", ".toml", ".tfvars", ".sh", ".bash", ".ps1", ".envrc", ".service":
-		return true
-	}
-	return false
+	return !slices.Contains(codeEndings, path.Ext(strings.ToLower(name)))
+}
+
+// codeEndings are of files in which a value without quotes is an expression.
+var codeEndings = []string{
+	".go", ".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".py", ".rb", ".php", ".java", ".kt", ".kts", ".scala", ".groovy", ".rs", ".c", ".h", ".cc", ".cpp", ".hpp", ".cs", ".vb", ".fs", ".swift", ".m", ".mm",
+	".dart", ".ex", ".exs", ".erl", ".clj", ".lua", ".pl", ".pm", ".r", ".s", ".asm", ".sql", ".proto", ".html", ".htm", ".vue", ".svelte", ".css", ".scss", ".svg", ".xml", ".ipynb", ".tf",
 }

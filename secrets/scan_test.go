@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 	"unicode/utf16"
 )
 
@@ -77,6 +78,12 @@ func TestScanPassesOverWhatIsNone(t *testing.T) {
 		"the first line of a key":   `if !strings.HasPrefix(s, "-----BEGIN RSA ` + `PRIVATE KEY-----") {`,
 		"a lower-case identifier":   `passwordField = "user_profile_password_input"`,
 		"a number beside a keyword": `token_ttl: 1234567890123`,
+		"a constant's size":         `"EncapsulationKeySize1024": "CiphertextSize1024"`,
+		"a public key's token":      `PublicKeyToken=b77a5c561934e089`,
+		"an image by its digest":    `image: registry.example/api@sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae`,
+		"a checksum":                `"integrity": "sha512-9mkFDBSpMQNgSjKgrmdCf9lWpS6DjF8Sg1j7WzCjWnrRqmJrR0PZ0zvb1dRzqqnq9zIE0jpdNq1pM5kbbiEnJg=="`,
+		"a public key":              `deploy_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGbM5Xk5p2rPpqRZ0nG7m0oU9x1yTz0Jf3Kc8D2Lw4hQ ops`,
+		"a key's id":                `key_id: 3f2a9c71-77b1-4d0e-9a55-0d5c5e2f8b11`,
 		"a path":                    `secret_file=/run/secrets/db2_password1`,
 	} {
 		if r := scan(t, map[string]string{"values.yaml": text}); len(r.Leaks) > 0 {
@@ -93,6 +100,7 @@ func TestScanSaysWhereAndWhatItCouldNotRead(t *testing.T) {
 		".git/config":          sampleGitHub,
 		"node_modules/x/a.txt": sampleGitHub,
 		"binary":               "\x00" + sampleGitHub,
+		"picture":              "\x00" + big,
 	})
 	if len(r.Leaks) != 2 || r.Leaks[0].Path != "a/b.txt" || r.Leaks[0].Line != 2 || r.Leaks[0].Column != 5 || r.Leaks[1].Line != 2 {
 		t.Errorf("leaks %v", r.Leaks)
@@ -154,6 +162,23 @@ func TestScanHasNoHitInTheStandardLibrary(t *testing.T) {
 	}
 	if n := len(ScanKinds()); n < 42 {
 		t.Errorf("%d kinds", n)
+	}
+}
+
+// A hostile file must not stall the scan: each of these is 2 MiB in one line.
+func TestScanTakesLinearTime(t *testing.T) {
+	size := 2 << 20
+	if raceEnabled {
+		size = 1 << 18
+	}
+	for _, piece := range []string{"key ", "a", "password=", "://a:", "-----BEGIN PRIVATE KEY-----", "%41", "ghp_", "\\", "token\"", "Q~", "AAAA1234"} {
+		begin := time.Now()
+		scanText("x", []byte(strings.Repeat(piece, size/len(piece))))
+		if took := time.Since(begin); took > 20*time.Second { // of a shared machine under the race detector; quadratic is hours
+			t.Errorf("%q: %v", piece, took)
+		} else {
+			t.Logf("%q: %v", piece, took)
+		}
 	}
 }
 

@@ -1,10 +1,9 @@
 package secrets
 
 import (
-	"bytes"
+	"encoding/base64"
 	"math"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -18,8 +17,8 @@ func urlHits(text string) []hit {
 	}
 	var hits []hit
 	for _, m := range urlPassword.FindAllStringSubmatchIndex(text, -1) {
-		user, password := text[m[2]:m[3]], text[m[4]:m[5]]
-		if madeUpPassword(user, password) {
+		user, word := text[m[2]:m[3]], text[m[4]:m[5]]
+		if madeUpPassword(user, word) {
 			continue
 		}
 		hits = append(hits, hit{m[4], m[5], leakURL})
@@ -30,92 +29,113 @@ func urlHits(text string) []hit {
 // madeUpPassword reports whether a password in a URL is documentation:
 // user:pass, a variable, a format verb, the user's name again, a few dots.
 func madeUpPassword(user, password string) bool {
-	if strings.ContainsAny(password, "{}$%()*") || placeholder([]byte(password)) || template([]byte(password)) {
-		// A percent sign may be an escape in a true password: then letters or
-		// digits remain that no format string has.
-		if !strings.Contains(password, "%") || strings.ContainsAny(password, "{}$()*") || len(password) < 12 {
-			return true
-		}
-	}
-	return strings.EqualFold(user, password) || made(password) || distinct([]byte(password)) < 4 || len(password) < 5 && entropy(password) < 2
+	return standsForVariable(password) || strings.ContainsAny(password, "(){}") && len(password) < 12 ||
+		placeholder([]byte(password)) || template([]byte(password)) ||
+		strings.EqualFold(user, password) || made(password) || distinct([]byte(password)) < 4 || len(password) < 5 && entropy(password) < 2
 }
 
-// assignment finds NAME = value where the name speaks of a secret. Quoted and
-// unquoted values are told apart by the groups.
-var assignment = regexp.MustCompile(`(?i)\b([A-Za-z0-9_.-]{0,50}(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_.-]?key|access[_.-]?key|private[_.-]?key|encryption[_.-]?key|signing[_.-]?key|auth[_.-]?key|credentials?)[A-Za-z0-9_.-]{0,30})["']?\s{0,3}(?::=|=>|=|:)\s{0,3}(?:"([^"\s\\]{8,200})"|'([^'\s\\]{8,200})'|` + "`([^`\\s]{8,200})`" + `|([^\s"'` + "`" + `,;#]{8,200}))`)
+// infix finds the shapes that begin with what could begin any word, and are
+// known by something in their middle.
+var infix = []struct {
+	literal, kind string
+	shape         *regexp.Regexp // its first group is the token
+}{
+	{"Q~", "azure-client-secret", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9_~.-])([A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34})(?:$|[^A-Za-z0-9_~.-])`)},
+	{".atlasv1.", "hashicorp-terraform-token", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9])([A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70})(?:$|[^A-Za-z0-9_=-])`)},
+	{"_mmk", "maxmind-key", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9_])([A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk)(?:$|[^A-Za-z0-9_])`)},
+	{"-us", "mailchimp-key", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9])([0-9a-f]{32}-us[0-9]{1,2})(?:$|[^A-Za-z0-9])`)},
+}
 
-func assignmentHits(text string, unquoted bool) []hit {
+func infixHits(text string) []hit {
 	var hits []hit
-	for _, line := range linesThatName(text) {
-		hits = appendAssignments(hits, text[line[0]:line[1]], line[0], unquoted)
-	}
-	return hits
-}
-
-// speaking are the words by which a name speaks of a secret, as in the
-// expression above.
-var speaking = []string{"passw", "passphrase", "pwd", "secret", "token", "key", "credential"}
-
-// linesThatName returns the offsets of the lines that hold one of the words,
-// in order: the expression is slow, and most lines need not meet it.
-func linesThatName(text string) [][2]int {
-	lower := []byte(text)
-	for i, c := range lower {
-		if c >= 'A' && c <= 'Z' {
-			lower[i] = c | 0x20
-		}
-	}
-	starts := map[int]int{}
-	for _, word := range speaking {
+	for _, in := range infix {
 		for from := 0; ; {
-			i := bytes.Index(lower[from:], []byte(word))
+			i := strings.Index(text[from:], in.literal)
 			if i < 0 {
 				break
 			}
-			start := bytes.LastIndexByte(lower[:from+i], '\n') + 1
-			end := len(lower)
-			if n := bytes.IndexByte(lower[from+i:], '\n'); n >= 0 {
-				end = from + i + n
+			at := from + i
+			begin, end := max(0, at-48), min(len(text), at+96)
+			from = at + len(in.literal)
+			if at == 0 || alnum[text[at-1]] == 0 {
+				continue
 			}
-			starts[start] = end
-			from = end
-		}
-	}
-	lines := make([][2]int, 0, len(starts))
-	for start, end := range starts {
-		lines = append(lines, [2]int{start, end})
-	}
-	slices.SortFunc(lines, func(a, b [2]int) int { return a[0] - b[0] })
-	return lines
-}
-
-func appendAssignments(hits []hit, text string, offset int, unquoted bool) []hit {
-	for _, m := range assignment.FindAllStringSubmatchIndex(text, -1) {
-		start, end := -1, -1
-		for group := 2; group <= 5; group++ {
-			if m[2*group] >= 0 {
-				start, end = m[2*group], m[2*group+1]
-				if group == 5 && !unquoted {
-					start = -1
-				}
+			if m := in.shape.FindStringSubmatchIndex(text[begin:end]); m != nil && begin+m[2] <= at && at < begin+m[3] && !made(text[begin+m[2]:begin+m[3]]) {
+				hits = append(hits, hit{begin + m[2], begin + m[3], in.kind})
+				from = begin + m[3]
 			}
 		}
-		if start < 0 || !likelySecret(text[m[2]:m[3]], text[start:end]) {
-			continue
-		}
-		hits = append(hits, hit{offset + start, offset + end, leakAssignment})
 	}
 	return hits
+}
+
+// encodedRun finds what may be base64 of a text, and what a URL escaped.
+var (
+	base64Run  = regexp.MustCompile(`[A-Za-z0-9+/_-]{32,}={0,2}`)
+	percentRun = regexp.MustCompile(`[A-Za-z0-9._~+-]*%[0-9A-Fa-f]{2}[A-Za-z0-9%._~+-]{8,}`)
+)
+
+// encodedHits finds secrets inside base64 and percent encoding, one layer deep:
+// Kubernetes and CI systems keep secrets so, and no one can read them there. The
+// place is that of the whole run.
+func encodedHits(text string) []hit {
+	var hits []hit
+	look := func(runs [][]int, decode func(string) string) {
+		for _, m := range runs {
+			inner := decode(text[m[0]:m[1]])
+			if inner == "" {
+				continue
+			}
+			if found := plainHits(inner, true); len(found) > 0 {
+				hits = append(hits, hit{m[0], m[1], found[0].kind})
+			}
+		}
+	}
+	look(base64Run.FindAllStringIndex(text, -1), decodeText)
+	if strings.Contains(text, "%") {
+		look(percentRun.FindAllStringIndex(text, -1), unescape)
+	}
+	return hits
+}
+
+// decodeText decodes base64 of printable text, and returns "" for all else.
+func decodeText(run string) string {
+	run = strings.TrimRight(run, "=")
+	enc := base64.RawStdEncoding
+	if strings.ContainsAny(run, "-_") {
+		enc = base64.RawURLEncoding
+	}
+	var head [24]byte // most runs are no text, which their beginning tells
+	n, err := enc.Decode(head[:], []byte(run[:32]))
+	if err != nil || !printable(head[:n]) {
+		return ""
+	}
+	inner, err := enc.DecodeString(run)
+	if err != nil || !printable(inner) {
+		return ""
+	}
+	return string(inner)
+}
+
+// plainHits finds secrets in text as it stands.
+func plainHits(text string, unquoted bool) []hit {
+	hits := tokenHits(text)
+	hits = append(hits, infixHits(text)...)
+	hits = append(hits, urlHits(text)...)
+	return append(hits, assignmentHits(text, unquoted)...)
 }
 
 // likelySecret reports whether a value has the variety of a generated secret:
 // letters and digits mixed, and at least 3 bits a character. Words, paths,
 // identifiers and dates do not.
 func likelySecret(name, value string) bool {
-	if strings.ContainsAny(value, "{}$()<>*") || strings.Contains(value, "://") || placeholder([]byte(value)) || template([]byte(value)) || made(value) {
+	if len(value) < 8 || strings.Contains(value, "://") || standsForVariable(value) || placeholder([]byte(value)) || template([]byte(value)) || made(value) {
 		return false
 	}
-	if strings.HasPrefix(value, "/") || strings.HasPrefix(value, "./") || name != "" && strings.HasPrefix(strings.ToLower(value), strings.ToLower(name)) {
+	if strings.HasPrefix(value, "/") && strings.Count(value, "/") > 1 || strings.HasPrefix(value, "./") || name != "" && strings.HasPrefix(strings.ToLower(value), strings.ToLower(name)) {
+		return false
+	}
+	if strings.HasPrefix(value, "ssh-") || strings.HasPrefix(value, "ecdsa-sha2") { // what public keys begin with
 		return false
 	}
 	letters, digits := 0, 0
@@ -127,10 +147,61 @@ func likelySecret(name, value string) bool {
 			digits++
 		}
 	}
-	if digits < 2 || letters < 2 || letters+digits < len(value)/2 {
+	switch {
+	case letters < 2 || letters+digits < len(value)/2:
+		return false
+	case digits >= 2:
+	case digits == 0 && len(value) < 20 || !jumbled(value, 4): // one digit is fewer than most random texts have
 		return false
 	}
-	return entropy(value) >= 3
+	return entropy(value) >= 3 && (!identifier.MatchString(value) || password.MatchString(name))
+}
+
+// identifier is a name of code with a number behind it: CiphertextSize1024. A
+// person's password may look so, a generated secret does not.
+var (
+	identifier = regexp.MustCompile(`^[A-Za-z][a-z]*(?:[_.-]?[A-Za-z][a-z]+)+[_-]?[0-9]{1,4}$`)
+	password   = regexp.MustCompile(`(?i)passw|pwd|passphrase`)
+)
+
+// random reports whether a value looks drawn at random, and holds nothing that
+// stands in an expression: for values without quotes in code. Of random text of
+// 20 characters or more, from hex on, more than 99 % does.
+func random(value string) bool {
+	digits := 0
+	for i := range len(value) {
+		c := value[i]
+		if c >= '0' && c <= '9' {
+			digits++
+		} else if alnum[c] == 0 && strings.IndexByte("+/=_-!@#%^~", c) < 0 {
+			return false
+		}
+	}
+	return len(value) >= 15 && digits >= 3 && entropy(value) >= 3 && jumbled(value, 5)
+}
+
+// jumbled reports whether small letters, capitals and digits change places at
+// one in so many characters, as in no word or identifier. A capital that begins a word, as in ByteCount, is
+// no change.
+func jumbled(value string, one int) bool {
+	const other, digit, upper, lower = 0, 1, 2, 3
+	changes, before := 0, other
+	for i := range len(value) {
+		class := other
+		switch c := value[i]; {
+		case c >= '0' && c <= '9':
+			class = digit
+		case c >= 'A' && c <= 'Z':
+			class = upper
+		case c >= 'a' && c <= 'z':
+			class = lower
+		}
+		if class != before && class != other && before != other && !(before == upper && class == lower) {
+			changes++
+		}
+		before = class
+	}
+	return changes*one >= len(value)
 }
 
 // entropy is Shannon's, in bits a byte, of the bytes' own frequencies.

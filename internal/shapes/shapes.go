@@ -52,7 +52,7 @@ func Next(s string, from int) (Match, bool) {
 	inWord := from > 0 && alnum[s[from-1]]
 	for i := from; i < len(s); i++ {
 		b := s[i]
-		if candidates := byFirst[b]; candidates != nil && (!inWord || !alnum[b]) {
+		if candidates := byFirst[b]; candidates != nil && (!inWord || !alnum[b] || escaped(s, i)) {
 			for k := range candidates {
 				if end, ok := match(candidates[k].parts, s[i:]); ok {
 					return Match{candidates[k].id, i, blockEnd(candidates[k].id, s, i, i+end)}, true
@@ -63,3 +63,17 @@ func Next(s string, from int) (Match, bool) {
 	}
 	return Match{}, false
 }
+
+// escaped reports whether an escape ends before s[i], whose last character is
+// no part of what follows: "\n" in JSON and source code, "%3D" in a URL,
+// "\u003d" in JSON.
+func escaped(s string, i int) bool {
+	switch {
+	case i >= 2 && s[i-2] == '\\' && (s[i-1] == 'n' || s[i-1] == 'r' || s[i-1] == 't'),
+		i >= 3 && s[i-3] == '%' && hexDigit[s[i-2]] && hexDigit[s[i-1]]:
+		return true
+	}
+	return i >= 6 && s[i-6] == '\\' && s[i-5] == 'u' && hexDigit[s[i-4]] && hexDigit[s[i-3]] && hexDigit[s[i-2]] && hexDigit[s[i-1]]
+}
+
+var hexDigit = classOf('x')
