@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 
@@ -26,9 +27,14 @@ type Leak struct {
 	Length int    // of the secret, in bytes
 }
 
-// String reads as "dir/file.env:3:7 github-token (40 bytes)".
+// String reads as "dir/file.env:3:7 github-token (40 bytes)". A path that
+// could forge a line or move a terminal's cursor is quoted.
 func (l Leak) String() string {
-	return fmt.Sprintf("%s:%d:%d %s (%d bytes)", l.Path, l.Line, l.Column, l.Kind, l.Length)
+	name := l.Path
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
+		name = quoted
+	}
+	return fmt.Sprintf("%s:%d:%d %s (%d bytes)", name, l.Line, l.Column, l.Kind, l.Length)
 }
 
 // ScanOptions adjust [Scan]. The zero value is the default.

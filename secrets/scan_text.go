@@ -135,6 +135,9 @@ func likelySecret(name, value string) bool {
 	if strings.HasPrefix(value, "/") && strings.Count(value, "/") > 1 || strings.HasPrefix(value, "./") || name != "" && strings.HasPrefix(strings.ToLower(value), strings.ToLower(name)) {
 		return false
 	}
+	if strings.ContainsAny(value, ",|") && !password.MatchString(name) { // a list, a tag, a set of choices
+		return false
+	}
 	if strings.HasPrefix(value, "ssh-") || strings.HasPrefix(value, "ecdsa-sha2") { // what public keys begin with
 		return false
 	}

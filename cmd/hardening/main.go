@@ -2,6 +2,10 @@
 //
 //	hardening audit verify -dir DIR -key KEY
 //	hardening cert devca -env development -dir DIR
+//	hardening secrets generate
+//	hardening secrets scan DIR
+//	hardening secrets example DIR
+//	hardening secrets check-example DIR
 //
 // Each command says with -h what it takes and with which status it exits.
 package main
@@ -36,6 +40,10 @@ type command struct {
 var commands = []command{
 	{"audit verify", "check that an audit log is as it was written", auditVerify},
 	{"cert devca", "make a certificate for local development", certDevCA},
+	{"secrets generate", "print a random key", secretsGenerate},
+	{"secrets scan", "look for committed secrets", secretsScan},
+	{"secrets example", "print a .env.example for a struct", secretsExample},
+	{"secrets check-example", "compare a .env.example with a struct", secretsCheckExample},
 }
 
 func main() {
@@ -61,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(out, "usage: hardening COMMAND [flags]\n\ncommands:")
 	for _, c := range commands {
-		fmt.Fprintf(out, "  %-16s %s\n", c.name, c.summary)
+		fmt.Fprintf(out, "  %-21s %s\n", c.name, c.summary)
 	}
 	fmt.Fprintln(out, "\nhardening COMMAND -h tells the flags and exit statuses of one.")
 	return status
