@@ -89,6 +89,9 @@ func writeFileSync(path string, text []byte) (err error) {
 		if cerr := f.Close(); err == nil {
 			err = cerr
 		}
+		if err != nil {
+			_ = os.Remove(path) // half a file is in the way of the next try
+		}
 	}()
 	if _, err := f.Write(text); err != nil {
 		return err

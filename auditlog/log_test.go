@@ -555,6 +555,21 @@ func TestAnInterruptedBeginningIsFinished(t *testing.T) {
 	}
 }
 
+// A crash or a full disk while the very first key is written leaves half a
+// file. Nothing was signed with it, so it must not stop the log for ever.
+func TestHalfAKeyFromTheVeryFirstStartIsReplaced(t *testing.T) {
+	for _, half := range []string{"", "{", `{"origin":"auditlog-x"}`} {
+		cfg := testConfig(privateDir(t))
+		must(t, os.Mkdir(cfg.Dir, 0o700))
+		must(t, os.WriteFile(filepath.Join(cfg.Dir, keyName+nextSuffix), []byte(half), 0o600))
+		l := open(t, cfg)
+		record(t, l, read("p"))
+		if r := verify(t, cfg.Dir, l.VerifierKey()); r.Status != StatusOK {
+			t.Errorf("%q: %v", half, r)
+		}
+	}
+}
+
 func TestDirectoriesOpenToOthersAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o755))

@@ -59,7 +59,14 @@ func (l *Log) open(ctx context.Context) error {
 func (l *Log) openKey(path string, begun bool) error {
 	k, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if k, err = readKey(path + nextSuffix); errors.Is(err, fs.ErrNotExist) && !begun {
+		k, err = readKey(path + nextSuffix)
+		if !begun && errors.Is(err, ErrKey) {
+			// A crash in the middle of writing it. No record was ever signed with it.
+			if err = os.Remove(path + nextSuffix); err == nil {
+				err = fs.ErrNotExist
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) && !begun {
 			origin := l.cfg.Origin
 			if origin == "" {
 				origin = "auditlog-" + strings.ToLower(rand.Text())

@@ -64,7 +64,7 @@ func (m *core) check() []hardening.Finding {
 			Observed: "absolute lifetime " + p.Absolute.String(),
 			Expected: "at most " + seedAbsolute.String(),
 			Remedy:   "use Policy7Days, PolicyAAL2 or PolicyAAL3",
-			Controls: []hardening.Control{asvs("7.3.2", impl), control(hardening.CWE, "613", impl), control(hardening.NIS2, "21(2)(i)", supp)},
+			Controls: []hardening.Control{asvs("7.3.2", impl), control(hardening.CWE, "613", impl), control(hardening.NIS2, "i", supp)},
 		},
 		{
 			ID: "HDN-SESSION-005", Component: m.cfg.Name, Severity: hardening.Medium,

@@ -245,6 +245,10 @@ func TestErrorLogWithholdsWhatAPeerOrAPanicSays(t *testing.T) {
 		io.Copy(io.Discard, conn)
 		conn.Close()
 	}
+	// net/http hangs up before it logs.
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(buf.String(), "plain HTTP") && time.Now().Before(deadline); {
+		<-time.After(time.Millisecond)
+	}
 	for _, line := range []string{
 		`http: invalid Content-Length of "` + secret + `"`,
 		"http2: received GOAWAY [FrameHeader " + secret + "], starting graceful shutdown",
