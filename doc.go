@@ -10,8 +10,8 @@
 //	h := m.Wrap(mux)                        // func(http.Handler) http.Handler
 //	fs := m.Check()                         // []hardening.Finding, passes included
 //
-// Wrap in this order, outermost first: [Edge], headers, sessions, limits, and
-// access logging per route inside the mux.
+// Wrap in this order, outermost first: [Edge], headers (Wrap, Recover,
+// Isolation), sessions, limits, and access logging per route inside the mux.
 //
 // # Configuration
 //

@@ -71,6 +71,28 @@ func TestFaultsYieldsEveryFaultOfATree(t *testing.T) {
 	}
 }
 
+func TestFaultValuesShowNoCredentials(t *testing.T) {
+	for _, value := range []string{
+		"https://bob:hunter2@app.example", "bob:hunter2@app.example", "wss://x.example/?key=hunter2", "//bob:hunter2@x", "postgres://u:hunter2@db/x?y",
+	} {
+		f := faults.For("room")
+		f.Add("A", value, "is bad", "write a better one")
+		if s := f.Err().Error(); strings.Contains(s, "hunter2") {
+			t.Error(s)
+		}
+	}
+	f := faults.For("room")
+	f.Add("A", "https://app.example:443", "is bad", "write a better one")
+	f.Add("B", "security@example.org", "is bad", "write a better one")
+	if s := f.Err().Error(); !strings.Contains(s, "app.example:443") || !strings.Contains(s, "security@example.org") {
+		t.Error("what is harmless must be shown: " + s)
+	}
+	var nothing *strings.Builder
+	if !f.NilInside("C", nothing, "fill it") || f.NilInside("C", nil, "") || f.NilInside("C", t, "") || f.Len() != 3 {
+		t.Error("a nil pointer in an interface, and only that, is a fault")
+	}
+}
+
 func TestFaultValuesAreShort(t *testing.T) {
 	f := faults.For("room")
 	f.Add("A", strings.Repeat("é", 1<<20), "is long", "shorten it")

@@ -191,6 +191,7 @@ func checkLimits(f *faults.Collector, field string, limits []Limit) {
 		for j := range i {
 			if limits[j].Per == l.Per {
 				f.Add(name, l, "has the same window as another limit beside it", "keep the smaller one")
+				break
 			}
 		}
 	}

@@ -37,6 +37,16 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 			t.Errorf("no fault for %s in %v", want, err)
 		}
 	}
+	for _, pattern := range []string{"post /login", "POST login/", "POST", "/a//{x"} {
+		if _, err := ratelimit.New(ratelimit.Config{Routes: []ratelimit.Route{{Pattern: pattern, Limits: []ratelimit.Limit{ratelimit.PerHour(1)}}}}); err == nil {
+			t.Errorf("the pattern %q was accepted, and matches nothing", pattern)
+		}
+	}
+	for name, store := range map[string]ratelimit.Store{"a nil": (*ratelimit.MemoryStore)(nil), "a zero": &ratelimit.MemoryStore{}} {
+		if _, err := ratelimit.New(ratelimit.Config{Store: store}); err == nil {
+			t.Errorf("%s store was accepted", name)
+		}
+	}
 	var many []ratelimit.Limit
 	for i := range 20 {
 		many = append(many, ratelimit.Limit{N: 1, Per: time.Duration(i+1) * time.Second})

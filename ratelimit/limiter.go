@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,10 +61,14 @@ func New(cfg Config) (*Limiter, error) {
 	cfg.check(f)
 	l := &Limiter{cfg: cfg, store: cfg.Store, mux: http.NewServeMux()}
 	for i, r := range cfg.Routes {
-		if err := register(l.mux, r.Pattern); err != nil {
-			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, "is not a pattern of net/http.ServeMux, or conflicts with another route", `write it like "POST /login"`)
+		if reason, fix := register(l.mux, cfg.Routes[:i], r.Pattern); reason != "" {
+			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, reason, fix)
 		}
 		l.routes = append(l.routes, route{r.Pattern, policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress})
+	}
+	f.NilInside("Store", cfg.Store, "leave it nil for a store in memory, or make one with NewMemoryStore")
+	if m, ok := cfg.Store.(*MemoryStore); ok && m != nil && m.base.IsZero() {
+		f.Missing("Store", "was not made by NewMemoryStore", "make it with NewMemoryStore, or leave it nil")
 	}
 	if l.store == nil && f.Len() == 0 {
 		store, err := NewMemoryStore(MemoryConfig{})
@@ -86,15 +91,35 @@ func New(cfg Config) (*Limiter, error) {
 	return l, nil
 }
 
-// register reports a pattern that ServeMux panics about.
-func register(mux *http.ServeMux, pattern string) (err error) {
+// register adds a pattern to mux, or says what is wrong with it. ServeMux takes
+// any token for a method and anything before a slash for a host, so that
+// "post /login" would match nothing, ever.
+func register(mux *http.ServeMux, before []Route, pattern string) (reason, fix string) {
+	for i, r := range before {
+		if r.Pattern == pattern {
+			return fmt.Sprintf("stands in Routes[%d] too", i), "put the limits of both into one route"
+		}
+	}
+	method, rest, found := strings.Cut(pattern, " ")
+	if !found {
+		method, rest = "", pattern
+	}
+	host, _, slash := strings.Cut(strings.TrimLeft(rest, " \t"), "/")
+	switch {
+	case method != strings.ToUpper(method):
+		return "has a method that is not upper case, which no request has", "write " + strings.ToUpper(method) + " " + rest
+	case !slash:
+		return "has no path", `write it like "POST /login"`
+	case host != "" && host != "localhost" && !strings.Contains(host, "."):
+		return "begins with a host of one word, " + host, "begin the path with a slash, or name the whole host"
+	}
 	defer func() {
 		if recover() != nil {
-			err = http.ErrNotSupported
+			reason, fix = "is not a pattern of net/http.ServeMux, or overlaps another route without being more specific", `write it like "POST /login"`
 		}
 	}()
 	mux.Handle(pattern, http.NotFoundHandler())
-	return nil
+	return "", ""
 }
 
 func policies(kind, rule string, limits []Limit) []policy {

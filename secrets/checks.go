@@ -68,7 +68,7 @@ func (l *Loader) Check() []hardening.Finding {
 			"make a new version now, before the maximum age is reached", rotation),
 		l.finding("HDN-SECRETS-004", hardening.Low, fmt.Sprintf("Every secret has a maximum age of at most %d days", int(defaultMaxAge/day)),
 			where(func(s Status) bool { return s.MaxAge > defaultMaxAge }),
-			"drop maxage= from the tags, or register the deviation", rotation),
+			"drop maxage= from the tags for the default of 90 days, or register the deviation", rotation),
 		l.finding("HDN-SECRETS-005", hardening.Low, fmt.Sprintf("A superseded key opens for at most %d days more", int(defaultGrace/day)),
 			loaded(func(it item) bool { return it.ring != nil && it.field.grace > defaultGrace }),
 			"drop grace= from the tags, or register the deviation", keys),

@@ -26,7 +26,7 @@
 //	kind=pem       one or more PEM blocks and nothing else
 //	public         not a secret: string, integer, bool or time.Duration; default= may follow
 //	bits=256       for kind=key: a multiple of 8, at least 256
-//	maxage=90d     age from which the secret is overdue; due from 5/6 of it (75 days)
+//	maxage=90d     age from which the secret is overdue (default 90d); due from 5/6 of it (75 days)
 //	maxage=0       no maximum age; then reason= says why, without commas, and a finding repeats it
 //	grace=7d       Ring: how long a superseded key still opens
 //	activate=10m   Ring: how long a new key only opens, so that every node knows it before one uses it

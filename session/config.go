@@ -3,7 +3,6 @@ package session
 import (
 	"log/slog"
 	"net/http"
-	"reflect"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
@@ -92,8 +91,8 @@ func newCore(cfg Config, c *faults.Collector) *core {
 	case cfg.MaxDataBytes < 64 || cfg.MaxDataBytes > maxMaxData:
 		c.Add("MaxDataBytes", cfg.MaxDataBytes, "is not between 64 and 1048576", "leave it zero for 16384 bytes; keep large things elsewhere, under the user's id")
 	}
-	nilInside(c, "Store", cfg.Store, "leave it nil for a store in memory, or pass one that was made")
-	nilInside(c, "Audit", cfg.Audit, "leave it nil to use Logger, or pass a handler that was made")
+	c.NilInside("Store", cfg.Store, "leave it nil for a store in memory, or pass one that was made")
+	c.NilInside("Audit", cfg.Audit, "leave it nil to use Logger, or pass a handler that was made")
 	if cfg.Name == "" {
 		cfg.Name = "session"
 	}
@@ -109,7 +108,7 @@ func newCore(cfg Config, c *faults.Collector) *core {
 	if cfg.Keys == nil {
 		m.keys.src = newProcessKeys()
 	}
-	if nilInside(c, "Keys", cfg.Keys, "leave it nil for a key of this process, or pass a ring that was loaded") {
+	if !c.NilInside("Keys", cfg.Keys, "leave it nil for a key of this process, or pass a ring that was loaded") {
 		if _, err := m.keys.get(); err != nil {
 			c.Secret("Keys", err.Error(), "use a key ring that derives independent 32-byte keys, such as *secrets.Ring")
 		}
@@ -117,17 +116,4 @@ func newCore(cfg Config, c *faults.Collector) *core {
 	m.audit = event.Sink{Audit: cfg.Audit, Logger: cfg.Logger, Room: "session", Name: cfg.Name}
 	m.log = event.Sink{Logger: cfg.Logger, Room: "session", Name: cfg.Name}
 	return m
-}
-
-// nilInside records a fault, and returns false, if v is an interface that
-// holds a nil pointer: calling it would panic in the middle of a request.
-func nilInside(c *faults.Collector, field string, v any, fix string) bool {
-	if v == nil {
-		return true
-	}
-	if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
-		c.Missing(field, "holds a nil pointer", fix)
-		return false
-	}
-	return true
 }

@@ -2,7 +2,7 @@
 // that changes at every login, and a store contract under which a logged-out,
 // renewed or revoked session can never be brought back by a slow request.
 //
-//	sessions, err := session.New[Visit](session.Config{Keys: keys, Audit: trail})
+//	sessions, err := session.New[Visit](session.Config{Keys: ring, Audit: trail.Handler()})
 //	h := sessions.Wrap(mux)
 //
 //	s, err := sessions.Get(r.Context())                 // never nil; anonymous until Login or Update

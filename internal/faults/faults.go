@@ -5,6 +5,8 @@ package faults
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/text"
@@ -21,9 +23,35 @@ type Collector struct {
 func For(room string) *Collector { return &Collector{room: room} }
 
 // Add records a fault with the value that was found. The value is formatted
-// with %v and shortened to 80 bytes; never pass a secret.
+// with %v and shortened to 80 bytes; never pass a secret. A URL or host that
+// holds credentials or a query is not shown: people paste what they should not.
 func (c *Collector) Add(field string, value any, reason, fix string) {
-	c.add(field, text.Clip(fmt.Sprint(value), 80), reason, fix)
+	shown := fmt.Sprint(value)
+	if holdsCredentials(shown) {
+		shown = hardening.Redacted
+	}
+	c.add(field, text.Clip(shown, 80), reason, fix)
+}
+
+// holdsCredentials reports whether s has the shape of user:password@host, or
+// of a URL with a query.
+func holdsCredentials(s string) bool {
+	before, _, at := strings.Cut(s, "@")
+	_, rest, isURL := strings.Cut(s, "://")
+	return at && strings.Contains(strings.TrimPrefix(before, "//"), ":") || isURL && strings.Contains(rest, "?")
+}
+
+// NilInside records a fault, and returns true, if v is an interface that holds
+// a nil pointer: calling it would panic in the middle of a request.
+func (c *Collector) NilInside(field string, v any, fix string) bool {
+	if v == nil {
+		return false
+	}
+	if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && r.IsNil() {
+		c.Missing(field, "holds a nil pointer", fix)
+		return true
+	}
+	return false
 }
 
 // Missing records a fault of a field that holds nothing worth showing.
