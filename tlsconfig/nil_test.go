@@ -1,0 +1,25 @@
+package tlsconfig_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/tlsconfig"
+)
+
+// A nil pointer in an interface would panic at the first record.
+func TestANilHandlerIsAFault(t *testing.T) {
+	var handler *slog.JSONHandler
+	_, server := tlsconfig.NewServer(tlsconfig.ServerConfig{Audit: handler})
+	_, client := tlsconfig.NewClient(tlsconfig.ClientConfig{Audit: handler})
+	for name, err := range map[string]error{"server": server, "client": client} {
+		found := false
+		for f := range hardening.Faults(err) {
+			found = found || f.Field == "Audit"
+		}
+		if !found {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
