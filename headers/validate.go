@@ -64,7 +64,7 @@ func (c *Config) validateFraming(f *faults.Collector) {
 		want = []Source{Self}
 	}
 	if !slices.Equal(c.CSP.FrameAncestors, want) {
-		f.Add("FrameOptions", c.FrameOptions, fmt.Sprintf("disagrees with CSP.FrameAncestors %v", c.CSP.FrameAncestors),
+		f.Add("FrameOptions", c.FrameOptions, "disagrees with CSP.FrameAncestors",
 			"pair DENY with 'none' and SAMEORIGIN with 'self'; where other sites may frame, set DangerouslyOmitFrameOptions")
 	}
 }
@@ -102,7 +102,7 @@ func (c *Config) validateCacheControl(f *faults.Collector) {
 			if n := nearest(name, cacheDirectives); n != "" {
 				fix = fmt.Sprintf("write %q", n)
 			}
-			f.Add("CacheControl", c.CacheControl, fmt.Sprintf("has %q, which is not a directive", name), fix)
+			f.Add("CacheControl", c.CacheControl, "has a part that is not a directive", fix)
 		case slices.Contains(names, name):
 			f.Add("CacheControl", c.CacheControl, "names "+name+" twice", "keep one")
 		case takesSeconds(name) && (value == "" || len(value) > 10 || strings.Trim(value, "0123456789") != ""),
