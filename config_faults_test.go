@@ -23,8 +23,7 @@ const planted = "c4n4ry"
 // spoil fills a random part of a struct with what no room can use: negative
 // numbers, unknown constants, empty lists, and URLs that hold a password.
 func spoil(v reflect.Value, r *rand.Rand, share float64) {
-	for i := range v.NumField() {
-		f := v.Field(i)
+	for _, f := range v.Fields() {
 		if !f.CanSet() || r.Float64() > share {
 			continue
 		}

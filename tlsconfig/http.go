@@ -111,9 +111,14 @@ func Harden(srv *http.Server) {
 		srv.Protocols.SetHTTP1(true)
 		srv.Protocols.SetHTTP2(true)
 	}
-	if srv.HTTP2 == nil {
-		srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxConcurrentStreams}
+	var h2 http.HTTP2Config
+	if srv.HTTP2 != nil {
+		h2 = *srv.HTTP2 // a copy: the service may share its own between servers
 	}
+	if h2.MaxConcurrentStreams == 0 {
+		h2.MaxConcurrentStreams = maxConcurrentStreams
+	}
+	srv.HTTP2 = &h2
 	srv.DisableGeneralOptionsHandler = true
 	if srv.ErrorLog == nil {
 		srv.ErrorLog = newErrorLog(nil, room)

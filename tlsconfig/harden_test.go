@@ -2,7 +2,9 @@ package tlsconfig_test
 
 import (
 	"log/slog"
+	"net/http"
 	"testing"
+	"time"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/tlsconfig"
@@ -21,5 +23,14 @@ func TestANilHandlerIsAFault(t *testing.T) {
 		if !found {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestHardenLimitsStreamsWhateverElseIsSet(t *testing.T) {
+	own := &http.HTTP2Config{SendPingTimeout: time.Second}
+	srv := &http.Server{HTTP2: own}
+	tlsconfig.Harden(srv)
+	if srv.HTTP2.MaxConcurrentStreams != 100 || srv.HTTP2.SendPingTimeout != time.Second || own.MaxConcurrentStreams != 0 {
+		t.Errorf("%+v, the service's own %+v", srv.HTTP2, own)
 	}
 }
