@@ -75,10 +75,11 @@ var hostileHosts = []struct{ host, reason string }{
 	{"64:ff9b::127.0.0.1", "loopback address"},
 	{"64:ff9b::a00:1", "private address"},
 	{"64:ff9b::169.254.169.254", "metadata address"},
-	{"64:ff9b:1::10.0.0.1", "private address"},
-	{"64:ff9b:1:a00:0:100::", "private address"},               // 10.0.0.1 as in a /48
-	{"64:ff9b:1:a:0:0:100:0", "this network address"},          // and in a /56
-	{"64:ff9b:1:808:a:5::", "private address"},                 // 8.8.10.5 in a /48, 10.0.5.0 in a /64
+	{"64:ff9b:1::10.0.0.1", "translated address"},
+	{"64:ff9b:1:a00:0:100:808:808", "translated address"},      // 10.0.0.1 to a /48 translator that ignores the suffix
+	{"64:ff9b:1:a00:0:100::", "translated address"},            // 10.0.0.1 as in a /48
+	{"64:ff9b:1:a:0:0:100:0", "translated address"},            // and in a /56
+	{"64:ff9b:1:808:a:5::", "translated address"},              // 8.8.10.5 in a /48, 10.0.5.0 in a /64
 	{"64:ff9b:1:0:ff08:808:800::", "translated address"},       // no reading is well formed
 	{"64:ff9b:1:ffff:ffff:ffff:8.8.8.8", "translated address"}, // nor here
 	{"64:ff9b:2::8.8.8.8", "reserved address"},                 // of no translator
@@ -241,7 +242,7 @@ func TestPublicDialerAllowsPublicAddresses(t *testing.T) {
 	for _, a := range []string{
 		"1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0", "169.253.255.255", "169.255.0.0",
 		"172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255",
-		"2606:4700:4700::1111", "2a00:1450:400e::1", "2001:200::1", "2003::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "64:ff9b:1::8.8.8.8", "64:ff9b:1:808:8:800::",
+		"2606:4700:4700::1111", "2a00:1450:400e::1", "2001:200::1", "2003::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8",
 	} {
 		if err := d.Allows(netip.AddrPortFrom(netip.MustParseAddr(a), 443)); err != nil {
 			t.Errorf("%s is refused: %v", a, err)

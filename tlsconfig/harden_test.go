@@ -3,6 +3,7 @@ package tlsconfig_test
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,5 +33,18 @@ func TestHardenLimitsStreamsWhateverElseIsSet(t *testing.T) {
 	tlsconfig.Harden(srv)
 	if srv.HTTP2.MaxConcurrentStreams != 100 || srv.HTTP2.SendPingTimeout != time.Second || own.MaxConcurrentStreams != 0 {
 		t.Errorf("%+v, the service's own %+v", srv.HTTP2, own)
+	}
+}
+
+// Somebody passes the key itself, from an environment variable, where its path
+// belongs. The error must not hand it on.
+func TestAKeyPastedAsAPathIsNotShown(t *testing.T) {
+	const key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIO1IVjbNc4n4ry\n-----END PRIVATE KEY-----\n"
+	_, server := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: []tlsconfig.CertSource{tlsconfig.Files("tls.crt", key), tlsconfig.Files(key, key)}})
+	_, client := tlsconfig.NewClient(tlsconfig.ClientConfig{ServerName: key, Roots: tlsconfig.CAFile(key)})
+	for _, err := range []error{server, client} {
+		if err == nil || strings.Contains(err.Error(), "c4n4ry") || strings.Contains(err.Error(), "MC4CAQ") {
+			t.Errorf("%v", err)
+		}
 	}
 }

@@ -162,47 +162,18 @@ func outside2000(a netip.Addr) string {
 	return "reserved" // IPv4-compatible, site-local, discard-only, SRv6 and what is not allocated
 }
 
-// nat64 returns the IPv4 addresses that a translator may make of a: one for
-// the well-known prefix 64:ff9b::/96 (RFC 6052). In 64:ff9b:1::/48 (RFC 8215)
-// the operator chooses the prefix length, which nobody else knows, so every
-// reading counts that is well formed by RFC 6052 section 2.2. ok is false for
-// any other address; no reading at all leaves the list empty.
+// nat64 returns the IPv4 address that a translator makes of a in the
+// well-known prefix 64:ff9b::/96 (RFC 6052). In 64:ff9b:1::/48 (RFC 8215) the
+// operator chooses the layout, which nobody else knows, and translators do not
+// look at the suffix: the list stays empty, and nothing there is public. ok is
+// false for any other address.
 func nat64(a netip.Addr) (embedded []netip.Addr, ok bool) {
 	b := a.As16()
 	if !a.Is6() || binary.BigEndian.Uint32(b[:]) != 0x0064ff9b {
 		return nil, false
 	}
-	four := func(i, j, k, l int) netip.Addr { return netip.AddrFrom4([4]byte{b[i], b[j], b[k], b[l]}) }
-	zero := func(from int) bool {
-		for _, x := range b[from:] {
-			if x != 0 {
-				return false
-			}
-		}
-		return true
+	if binary.BigEndian.Uint64(b[4:]) == 0 {
+		return []netip.Addr{netip.AddrFrom4([4]byte(b[12:]))}, true
 	}
-	last := four(12, 13, 14, 15)
-	switch {
-	case binary.BigEndian.Uint64(b[4:]) == 0:
-		return []netip.Addr{last}, true
-	case b[4] != 0 || b[5] != 1:
-		return nil, false
-	case b[8] != 0: // the "u" octet
-		return nil, true
-	}
-	// 0.0.0.0 as the last four bytes is the zero suffix of another layout: no
-	// translator sends anything there.
-	if last != netip.IPv4Unspecified() {
-		embedded = append(embedded, last) // /96
-	}
-	if zero(11) {
-		embedded = append(embedded, four(6, 7, 9, 10)) // /48
-	}
-	if zero(12) {
-		embedded = append(embedded, four(7, 9, 10, 11)) // /56
-	}
-	if zero(13) {
-		embedded = append(embedded, four(9, 10, 11, 12)) // /64
-	}
-	return embedded, true
+	return nil, b[4] == 0 && b[5] == 1
 }

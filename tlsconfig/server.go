@@ -208,6 +208,9 @@ func onlyStandbys(f *faults.Collector, certs []CertSource) {
 // pathTail keeps the end of a long path, which tells files apart: a fault
 // would keep its start.
 func pathTail(path string) string {
+	if strings.ContainsAny(path, "\n\r") || strings.Contains(path, "-----") {
+		return hardening.Redacted // a key was pasted where its path belongs
+	}
 	const most = 76
 	if len(path) <= most {
 		return path

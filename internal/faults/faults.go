@@ -33,9 +33,12 @@ func (c *Collector) Add(field string, value any, reason, fix string) {
 	c.add(field, text.Clip(shown, 80), reason, fix)
 }
 
-// holdsCredentials reports whether s has the shape of user:password@host, or
-// of a URL with a query.
+// holdsCredentials reports whether s has the shape of user:password@host, of a
+// URL with a query, or of a file's content.
 func holdsCredentials(s string) bool {
+	if strings.Contains(s, "-----") || len(s) > 40 && strings.ContainsAny(s, "\n\r") {
+		return true // PEM, or another file's content, where a name or path belongs
+	}
 	before, _, at := strings.Cut(s, "@")
 	_, rest, isURL := strings.Cut(s, "://")
 	return at && strings.Contains(strings.TrimPrefix(before, "//"), ":") || isURL && strings.Contains(rest, "?")
