@@ -618,6 +618,7 @@ func FuzzSAN(f *testing.F) {
 	f.Add("alice.internal", "spiffe://inovy/*", "spiffe://inovy/a")
 	f.Add("*.a", "spiffe://a/b/*", "spiffe://a/b")
 	f.Add("", "spiffe://", "spiffe://a//b")
+	f.Add("", "\x00@0", "")
 	f.Fuzz(func(t *testing.T, name, rule, id string) {
 		m := &x509.Certificate{DNSNames: []string{name}}
 		if u, err := url.Parse(id); err == nil {

@@ -76,7 +76,8 @@ func (s SAN) fault() (reason, fix string) {
 		}
 	case sanEmail:
 		local, domain, ok := strings.Cut(s.value, "@")
-		if !ok || local == "" || local == "*" || !validHost(domain) || strings.HasPrefix(domain, "*") {
+		unprintable := strings.ContainsFunc(local, func(c rune) bool { return c <= ' ' || c > '~' || c == '@' })
+		if !ok || local == "" || local == "*" || unprintable || !validHost(domain) || strings.HasPrefix(domain, "*") {
 			return "is not one e-mail address", `write it in full: Email("ops@example.org")`
 		}
 	case sanURI:
