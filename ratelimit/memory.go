@@ -341,13 +341,12 @@ func (s *MemoryStore) record(sh *shard, p *place, c *Charge, now int64) {
 	case p.fresh:
 		t.insert(entry{p.k, p.w, int64(c.Per)})
 		before = 0
-	case len(p.w) == before:
-		return
 	default:
+		// Always: a ring that became buckets can be another slice of the same length.
 		t.entries[p.at].w = p.w
 	}
-	if p.shared {
-		return // all its room is set apart
+	if p.shared || len(p.w) == before {
+		return // what is shared has its room set apart
 	}
 	sh.bytes += windowBytes(len(p.w))
 	if before > 0 {

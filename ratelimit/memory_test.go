@@ -318,3 +318,40 @@ func TestTakeAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// A full ring of 20 words and the buckets that take its place have one length.
+// The buckets must be kept all the same, or every later hit is forgotten.
+func TestARingThatBecomesBucketsIsKept(t *testing.T) {
+	s := newStore(t, MemoryConfig{})
+	c := Charge{Rule: "user", N: 19, Per: time.Hour, Cost: 1}
+	for take(t, s, c).Fits {
+	}
+	c.N = 200
+	admitted := 19
+	for range 10000 {
+		if take(t, s, c).Fits {
+			admitted++
+		}
+	}
+	if admitted != 200 {
+		t.Errorf("%d admitted after the limit rose from 19 to 200", admitted)
+	}
+}
+
+func TestANewcomerInFullMemoryIsStillLimited(t *testing.T) {
+	for _, n := range []int64{19, 20, 60, 128, 129} {
+		s := newStore(t, MemoryConfig{MaxBytes: 1 << 20})
+		for i := range uint32(20000) {
+			take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(0x0a000000 + i)}, N: n, Per: time.Hour, Cost: 1})
+		}
+		admitted := int64(0)
+		for range 5000 {
+			if take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(0xc0a80001)}, N: n, Per: time.Hour, Cost: 1}).Fits {
+				admitted++
+			}
+		}
+		if admitted > n {
+			t.Errorf("N = %d: %d admitted", n, admitted)
+		}
+	}
+}
