@@ -12,13 +12,17 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/inovy/hardening/internal/event"
 )
 
 // Client is what the service knows about the sender of a request.
 type Client struct {
 	// Addr is the client's address, IPv4-mapped IPv6 unmapped and the zone
 	// dropped. It is invalid (the zero Addr) where the peer has no address,
-	// such as a unix socket: treat that as one shared, strict identity.
+	// such as a unix socket, and where the headers of a trusted proxy cannot
+	// be believed, because they contradict each other or do not parse: treat
+	// that as one shared, strict identity.
 	Addr netip.Addr
 	// Scheme is "https" or "http", as the client used it.
 	Scheme string
@@ -91,6 +95,8 @@ func NewEdge(cfg EdgeConfig) (*Edge, error) {
 			fault(field, p, "is an IPv4-mapped network, which no unmapped address matches", "write it as an IPv4 prefix")
 		case p.Bits() == 0:
 			fault(field, p, "trusts every peer, so that any client can claim any address", "list the proxies' own networks")
+		case p.Addr().Is4() && p.Bits() < 4 || p.Addr().Is6() && p.Bits() < 7:
+			fault(field, p, "trusts a large part of the Internet, so that strangers can claim any address", "list the proxies' own networks")
 		case p != p.Masked():
 			fault(field, p, "has address bits behind its mask", "write "+p.Masked().String()+" if the whole network is meant, or a longer prefix")
 		}
@@ -192,16 +198,16 @@ func (e *Edge) trusts(a netip.Addr) bool {
 
 // clientAddr walks each header from the right. Where both are present and
 // disagree, one of them came from the client: a proxy that writes one header
-// passes the other through untouched. No header can be believed then, and the
-// peer's own address is the strict answer: it only merges the liar with other
-// liars.
+// passes the other through untouched. No header can be believed then, and
+// neither can the peer's own address stand in, or a client could pass for the
+// proxy. The invalid Addr only merges the liar with other liars.
 func (e *Edge) clientAddr(peer netip.Addr, xff []string, fwd []forwardedElement, wellFormed bool) netip.Addr {
 	byXFF := e.walkXFF(peer, xff)
 	if len(fwd) == 0 && wellFormed {
 		return byXFF
 	}
 	if !wellFormed {
-		return peer
+		return netip.Addr{}
 	}
 	byFwd := peer
 	for _, el := range slices.Backward(fwd) {
@@ -215,7 +221,7 @@ func (e *Edge) clientAddr(peer netip.Addr, xff []string, fwd []forwardedElement,
 		}
 	}
 	if len(xff) > 0 && byXFF != byFwd {
-		return peer
+		return netip.Addr{}
 	}
 	return byFwd
 }
@@ -300,8 +306,9 @@ func (e *Edge) warnIgnored(ctx context.Context, peer netip.Addr) {
 	if log == nil {
 		log = slog.Default()
 	}
-	log.LogAttrs(ctx, slog.LevelWarn, "forwarded_header_ignored",
-		slog.String("room", "edge"), slog.String("instance", e.cfg.Name),
-		slog.String("peer", peer.String()), slog.Int64("count", n),
-		slog.String("fix", "if this peer is a proxy of yours, list its network in EdgeConfig.TrustedProxies"))
+	name := event.ForwardedHeaderIgnored
+	log.LogAttrs(ctx, event.LevelOf(name), name,
+		slog.String(event.KeyRoom, "edge"), slog.String(event.KeyInstance, e.cfg.Name),
+		slog.String(event.KeyClient, peer.String()), slog.Int64(event.KeyCount, n),
+		slog.String(event.KeyFix, "if this peer is a proxy of yours, list its network in EdgeConfig.TrustedProxies"))
 }

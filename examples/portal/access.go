@@ -95,11 +95,14 @@ func (p *portal) describe(a action, r *http.Request) (auditlog.Event, error) {
 	}
 	ev := eventOf(r, u)
 	ev.Type, ev.Action = a.kind, a.code
-	ev.Object = auditlog.Object{Type: a.object, ID: r.PathValue("record")}
+	ev.Object = auditlog.Object{Type: a.object}
 	ev.Controls.Authorisation = result(a.may(p, r, u))
-	id := r.PathValue("patient")
+	id, record := r.PathValue("patient"), r.PathValue("record")
 	if p.users.patient(id) == nil {
 		return ev, nil // not the name of anyone: it stays out of the log
+	}
+	if _, err := p.records.get(id, record); err == nil { // likewise what names no record
+		ev.Object.ID = record
 	}
 	ev.Subject = auditlog.Subject{ID: id}
 	if u.Role == doctor {
@@ -113,7 +116,7 @@ func (p *portal) describe(a action, r *http.Request) (auditlog.Event, error) {
 	case g != nil:
 		ev.Purpose, ev.BreakGlass, ev.Reason = "BTG", true, g.Reason // break the glass
 	case a.kind == auditlog.AuthzChange && emergencyReason(r) != "":
-		ev.Purpose, ev.BreakGlass, ev.Reason = "BTG", true, emergencyReason(r)
+		ev.Purpose, ev.BreakGlass, ev.Reason = "BTG", true, firstRunes(emergencyReason(r), maxReason)
 	}
 	return ev, nil
 }

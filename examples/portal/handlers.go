@@ -202,8 +202,8 @@ func (p *portal) askEmergency(w http.ResponseWriter, r *http.Request, _ *user) {
 
 func (p *portal) startEmergency(w http.ResponseWriter, r *http.Request, _ *user) {
 	patient, reason := p.users.patient(r.PathValue("patient")), emergencyReason(r)
-	if n := utf8.RuneCountInString(reason); n < 10 || n > 300 {
-		p.render(w, r, http.StatusUnprocessableEntity, "emergency", "Emergency access", emergencyPage{patient, "The reason needs 10 to 300 characters."})
+	if n := utf8.RuneCountInString(reason); n < 10 || n > maxReason {
+		p.render(w, r, http.StatusUnprocessableEntity, "emergency", "Emergency access", emergencyPage{patient, fmt.Sprintf("The reason needs 10 to %d characters.", maxReason)})
 		return
 	}
 	s, err := p.sessions.Get(r.Context())
@@ -222,7 +222,21 @@ func (p *portal) startEmergency(w http.ResponseWriter, r *http.Request, _ *user)
 	http.Redirect(w, r, "/patients/"+patient.ID, http.StatusSeeOther)
 }
 
+// maxReason is how many characters a reason may have. A longer one is refused,
+// and the attempt is recorded with its beginning.
+const maxReason = 300
+
 func emergencyReason(r *http.Request) string { return strings.TrimSpace(r.PostForm.Get("reason")) }
+
+func firstRunes(s string, n int) string {
+	for i := range s {
+		if n == 0 {
+			return s[:i]
+		}
+		n--
+	}
+	return s
+}
 
 // emergency returns the running emergency access to the patient's file, or nil.
 func (p *portal) emergency(r *http.Request, patientID string) *grant {

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"html/template"
+	"io/fs"
 	"net/http"
 	"strings"
 
@@ -48,7 +49,11 @@ func (p *portal) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", p.notFound)
 	mux.HandleFunc("GET /{$}", p.home)
-	mux.Handle("GET /static/", p.assets.Wrap(static(http.FileServerFS(files))))
+	assets, err := fs.Sub(files, "static") // nothing of files outside it can be asked for
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("GET /static/", p.assets.Wrap(static(http.StripPrefix("/static/", http.FileServerFS(assets)))))
 	mux.HandleFunc("GET /login", p.showLogin)
 	mux.HandleFunc("POST /login", p.login)
 	mux.HandleFunc("POST /logout", p.logout)

@@ -34,6 +34,7 @@ const (
 	KeyCount       = "count"   // how many events this record stands for
 	KeyField       = "field"   // configuration field or setting
 	KeyError       = "error"
+	KeyFix         = "fix" // what to do about it
 )
 
 // Outcomes.

@@ -91,6 +91,8 @@ const (
 	FileCreated         = "file_created"
 	FileRead            = "file_read"
 	FileDeleted         = "file_deleted"
+
+	ForwardedHeaderIgnored = "forwarded_header_ignored"
 )
 
 // levels lists every name that is not at Info. Sources: the vocabulary's own
@@ -119,6 +121,7 @@ var levels = map[string]slog.Level{
 	CertificateRejected: slog.LevelError, CertificateExpiring: slog.LevelWarn,
 	StoreDegraded: slog.LevelError, StoreRecovered: slog.LevelWarn, StoreReset: slog.LevelWarn,
 	Export: slog.LevelWarn, WebhookRejected: slog.LevelWarn, FileDeleted: slog.LevelWarn,
+	ForwardedHeaderIgnored: slog.LevelWarn,
 }
 
 // names lists the names at Info, so that Known is exact.
