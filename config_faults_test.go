@@ -1,10 +1,16 @@
 package hardening_test
 
 import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +19,7 @@ import (
 	"github.com/inovy/hardening/headers"
 	"github.com/inovy/hardening/ratelimit"
 	"github.com/inovy/hardening/secrets"
+	"github.com/inovy/hardening/secrets/agefile"
 	"github.com/inovy/hardening/session"
 	"github.com/inovy/hardening/session/password"
 	"github.com/inovy/hardening/tlsconfig"
@@ -48,12 +55,11 @@ func spoil(v reflect.Value, r *rand.Rand, share float64) {
 	}
 }
 
-// A property of every Config: whatever part of it is spoilt, New names faults
-// that are complete, and shows no credential that was pasted into a field.
-func TestEveryConfigNamesItsFaultsAndShowsNoSecret(t *testing.T) {
-	dir := t.TempDir()
-	for name, check := range map[string]func(func(any)) error{
-		"EdgeConfig": func(spoil func(any)) error {
+// configs makes each Config, lets it be spoilt, and hands it to its New. A Config
+// that New reads is listed here, which [TestEveryConfigIsListed] sees to.
+func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) error {
+	return map[string]func(func(any)) error{
+		"hardening.EdgeConfig": func(spoil func(any)) error {
 			c := hardening.EdgeConfig{}
 			spoil(&c)
 			_, err := hardening.NewEdge(c)
@@ -95,6 +101,12 @@ func TestEveryConfigNamesItsFaultsAndShowsNoSecret(t *testing.T) {
 			_, err := session.New[struct{ A int }](c)
 			return err
 		},
+		"session.MemoryConfig": func(spoil func(any)) error {
+			c := session.MemoryConfig{}
+			spoil(&c)
+			_, err := session.NewMemoryStore(c)
+			return err
+		},
 		"password.Config": func(spoil func(any)) error { c := password.Config{}; spoil(&c); _, err := password.New(c); return err },
 		"secrets.Options": func(spoil func(any)) error {
 			c := secrets.Options{}
@@ -103,7 +115,25 @@ func TestEveryConfigNamesItsFaultsAndShowsNoSecret(t *testing.T) {
 			var dst struct {
 				Key secrets.Secret `secret:"HARDENING_NO_SUCH_KEY,kind=token"`
 			}
-			_, err := secrets.Load(t.Context(), &dst, c)
+			_, err := secrets.Load(ctx, &dst, c)
+			return err
+		},
+		"secrets.RingConfig": func(spoil func(any)) error {
+			c := secrets.RingConfig{}
+			spoil(&c)
+			_, err := secrets.NewRing(c)
+			return err
+		},
+		"agefile.Config": func(spoil func(any)) error {
+			c := agefile.Config{}
+			spoil(&c)
+			_, err := agefile.New(c)
+			return err
+		},
+		"auditlog.RedactorConfig": func(spoil func(any)) error {
+			c := auditlog.RedactorConfig{}
+			spoil(&c)
+			_, err := auditlog.NewRedactor(c)
 			return err
 		},
 		"auditlog.Config": func(spoil func(any)) error {
@@ -112,7 +142,7 @@ func TestEveryConfigNamesItsFaultsAndShowsNoSecret(t *testing.T) {
 			if c.Dir = ""; c.KeyFile != "" {
 				c.KeyFile = filepath.Join(dir, "none", "key")
 			}
-			_, err := auditlog.Open(t.Context(), c)
+			_, err := auditlog.Open(ctx, c)
 			return err
 		},
 		"tlsconfig.ServerConfig": func(spoil func(any)) error {
@@ -142,7 +172,61 @@ func TestEveryConfigNamesItsFaultsAndShowsNoSecret(t *testing.T) {
 			_, err := tlsconfig.NewDevCA(dir, c)
 			return err
 		},
-	} {
+	}
+}
+
+// notSpoilt are the Configs that hold nothing but what cannot be spoilt so.
+var notSpoilt = map[string]string{
+	"auditlog.AccessConfig": "holds functions only",
+}
+
+func TestEveryConfigIsListed(t *testing.T) {
+	listed := configs(t.Context(), t.TempDir())
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		switch {
+		case slices.Contains([]string{"examples", "internal", "cmd", "benchmarks", "integration", "tools", "testdata"}, d.Name()), path != "." && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		}
+		files, err := filepath.Glob(filepath.Join(path, "*.go"))
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				return err
+			}
+			for _, decl := range f.Decls {
+				types, ok := decl.(*ast.GenDecl)
+				if !ok {
+					continue
+				}
+				for _, spec := range types.Specs {
+					s, ok := spec.(*ast.TypeSpec)
+					if !ok || !s.Name.IsExported() || !strings.HasSuffix(s.Name.Name, "Config") {
+						continue
+					}
+					name := f.Name.Name + "." + s.Name.Name
+					if listed[name] == nil && notSpoilt[name] == "" {
+						t.Errorf("%s of %s is not in configs: add it, so that its faults are tried", name, file)
+					}
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A property of every Config: whatever part of it is spoilt, New names faults
+// that are complete, and shows no credential that was pasted into a field.
+func TestEveryConfigNamesItsFaultsAndShowsNoSecret(t *testing.T) {
+	for name, check := range configs(t.Context(), t.TempDir()) {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 7))
 			refused := 0

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/text"
 )
 
 // Client is what the service knows about the sender of a request.
@@ -82,6 +83,9 @@ func NewEdge(cfg EdgeConfig) (*Edge, error) {
 	var errs []error
 	fault := func(field string, value any, reason, fix string) {
 		errs = append(errs, &ConfigError{Room: "hardening", Field: "EdgeConfig." + field, Value: clip(fmt.Sprint(value)), Reason: reason, Fix: fix})
+	}
+	if !text.IsName(cfg.Name) {
+		fault("Name", cfg.Name, "is no name: it is longer than 64 bytes or holds control characters", `name the instance in a word or two, as in "outer edge"`)
 	}
 	if cfg.TrustedProxies != nil && len(cfg.TrustedProxies) == 0 {
 		fault("TrustedProxies", "[]", "is empty but not nil", "leave it nil to trust no proxy, or list the proxies' networks")

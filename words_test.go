@@ -122,3 +122,16 @@ func TestFindingRoundTrip(t *testing.T) {
 		t.Error("an unknown severity was written")
 	}
 }
+
+func TestNamesOfInstancesPrint(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"": true, "admin": true, "login of nurses": true, "zorgverlener é": true, strings.Repeat("x", 64): true,
+		strings.Repeat("x", 65): false, "a\nb": false, "a\u202eb": false, "a\xff": false, "\x1b[31m": false,
+	} {
+		f := faults.For("room")
+		f.Name("Name", name)
+		if got := f.Err() == nil; got != ok {
+			t.Errorf("%q accepted: %t", name, got)
+		}
+	}
+}

@@ -57,6 +57,15 @@ func (c *Collector) NilInside(field string, v any, fix string) bool {
 	return false
 }
 
+// Name records a fault if name, which stands in findings and events, is longer
+// than 64 bytes or holds what does not print. An empty one is none: it stands
+// for the room's own.
+func (c *Collector) Name(field, name string) {
+	if !text.IsName(name) {
+		c.Add(field, name, "is no name: it is longer than 64 bytes or holds control characters", `name the instance in a word or two, as in "admin"`)
+	}
+}
+
 // Missing records a fault of a field that holds nothing worth showing.
 func (c *Collector) Missing(field, reason, fix string) { c.add(field, "", reason, fix) }
 

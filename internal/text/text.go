@@ -1,7 +1,11 @@
 // Package text shortens text for errors and records.
 package text
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Clip cuts s to at most the given number of bytes, at a rune boundary, and
 // marks the cut with three dots.
@@ -14,4 +18,10 @@ func Clip(s string, most int) string {
 		cut--
 	}
 	return s[:cut] + "..."
+}
+
+// IsName reports whether s can name an instance in findings and records: at
+// most 64 bytes, all of which print. An empty name is one.
+func IsName(s string) bool {
+	return len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) })
 }
