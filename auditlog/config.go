@@ -82,6 +82,7 @@ type Config struct {
 // resolve validates c and fills in its defaults.
 func (c Config) resolve() (Config, error) {
 	f := faults.For(room)
+	f.Name("Name", c.Name)
 	if c.Name == "" {
 		c.Name = room
 	}

@@ -75,7 +75,7 @@ func NewIsolation(cfg IsolationConfig) (*Isolation, error) {
 	}
 	cfg.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
 	f := faults.For("headers")
-	validateName(cfg.Name, f)
+	f.Name("Name", cfg.Name)
 	if cfg.TrustedOrigins != nil && len(cfg.TrustedOrigins) == 0 {
 		f.Missing("TrustedOrigins", "is empty but not nil", "leave it nil to trust no other origin")
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 func (c *Config) validate(f *faults.Collector) {
-	validateName(c.Name, f)
+	f.Name("Name", c.Name)
 	c.HSTS.validate(f)
 	c.CSP.validate(f)
 	c.validateFraming(f)
@@ -22,13 +22,6 @@ func (c *Config) validate(f *faults.Collector) {
 		oneOf(f, "COEP", string(c.COEP), string(COEPRequireCORP), string(COEPCredentialless), string(COEPUnsafeNone))
 	}
 	c.validateCacheControl(f)
-}
-
-// validateName keeps findings and log records one line each.
-func validateName(name string, f *faults.Collector) {
-	if len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		f.Add("Name", name, "is over 64 bytes or has control characters", "use a short word")
-	}
 }
 
 func (s HSTS) validate(f *faults.Collector) {

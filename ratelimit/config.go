@@ -127,9 +127,7 @@ func (c Config) withDefaults() Config {
 
 // check collects every fault of a config with defaults.
 func (c *Config) check(f *faults.Collector) {
-	if len(c.Name) > 64 {
-		f.Add("Name", c.Name, "is longer than 64 bytes", "shorten it")
-	}
+	f.Name("Name", c.Name)
 	emptyList(f, "Tiers", c.Tiers, "leave it nil for Free, Pro and Enterprise")
 	emptyList(f, "IP", c.IP, "leave it nil for 3000 a minute")
 	emptyList(f, "Global", c.Global, "leave it nil for no global limit")

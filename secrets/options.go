@@ -56,6 +56,7 @@ func (o Options) check(c *faults.Collector) Options {
 	if !o.Environment.Valid() {
 		c.Add("Options.Environment", o.Environment, "is not an environment", "use hardening.Production, Staging or Development")
 	}
+	c.Name("Options.Name", o.Name)
 	c.NilInside("Options.Audit", o.Audit, "leave it nil to use Logger, or pass a handler that was made")
 	if o.Sources != nil && len(o.Sources) == 0 {
 		c.Missing("Options.Sources", "is empty", "leave it nil for the default, or name a source")

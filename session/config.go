@@ -93,6 +93,7 @@ func newCore(cfg Config, c *faults.Collector) *core {
 	}
 	c.NilInside("Store", cfg.Store, "leave it nil for a store in memory, or pass one that was made")
 	c.NilInside("Audit", cfg.Audit, "leave it nil to use Logger, or pass a handler that was made")
+	c.Name("Name", cfg.Name)
 	if cfg.Name == "" {
 		cfg.Name = "session"
 	}

@@ -136,6 +136,7 @@ func (t *trust) pool() *x509.CertPool {
 // byte of any PEM; or it is Audit's error.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	f := faults.For(room)
+	f.Name("Name", cfg.Name)
 	f.NilInside("Audit", cfg.Audit, "leave it nil to use Logger, or pass a handler that was made")
 	if !cfg.Profile.Valid() {
 		f.Add("Profile", cfg.Profile, "is not a profile", "use Intermediate, Modern, NCSC or NCSCStrict")

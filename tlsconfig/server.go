@@ -110,6 +110,7 @@ type Server struct {
 // [hardening.ConfigError]s, without a byte of any PEM; or it is Audit's error.
 func NewServer(cfg ServerConfig) (*Server, error) {
 	f := faults.For(room)
+	f.Name("Name", cfg.Name)
 	f.NilInside("Audit", cfg.Audit, "leave it nil to use Logger, or pass a handler that was made")
 	if !cfg.Profile.Valid() {
 		f.Add("Profile", cfg.Profile, "is not a profile", "use Intermediate, Modern, NCSC or NCSCStrict")

@@ -64,6 +64,7 @@ type Hasher struct {
 // New returns a Hasher, or every fault of cfg at once.
 func New(cfg Config) (*Hasher, error) {
 	c := faults.For("password")
+	c.Name("Name", cfg.Name)
 	if cfg.Name == "" {
 		cfg.Name = "password"
 	}
