@@ -19,12 +19,14 @@ const module = "github.com/inovy/hardening"
 // bring into their binary, by name and with what those modules link themselves.
 // A package that is not listed may link nothing.
 var mayLink = map[string][]string{
-	"ratelimit":        {"github.com/ulule/limiter/v3", "github.com/pkg/errors"},
-	"session/password": {"golang.org/x/crypto", "golang.org/x/sys"},
-	"secrets":          {"github.com/go-playground/validator/v10", "github.com/go-playground/locales", "github.com/go-playground/universal-translator", "github.com/gabriel-vasile/mimetype", "github.com/leodido/go-urn", "golang.org/x/crypto", "golang.org/x/text", "golang.org/x/sys"},
-	"secrets/agefile":  {"secrets", "filippo.io/age", "filippo.io/hpke"},
-	"auditlog":         {"golang.org/x/mod"},
-	"tlsconfig":        {"golang.org/x/crypto"},
+	"ratelimit":         {"github.com/ulule/limiter/v3", "github.com/pkg/errors"},
+	"session":           {"github.com/gorilla/securecookie"},
+	"session/storetest": {"session"},
+	"session/password":  {"golang.org/x/crypto", "golang.org/x/sys"},
+	"secrets":           {"github.com/go-playground/validator/v10", "github.com/go-playground/locales", "github.com/go-playground/universal-translator", "github.com/gabriel-vasile/mimetype", "github.com/leodido/go-urn", "golang.org/x/crypto", "golang.org/x/text", "golang.org/x/sys"},
+	"secrets/agefile":   {"secrets", "filippo.io/age", "filippo.io/hpke"},
+	"auditlog":          {"golang.org/x/mod"},
+	"tlsconfig":         {"golang.org/x/crypto"},
 }
 
 // mayImportEverything are programs: nothing may import them in turn.

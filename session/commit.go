@@ -43,18 +43,18 @@ func (s *state) save(ctx context.Context) error {
 	c.data = s.view
 	for range maxReplays {
 		expires := s.core.cfg.Policy.expiry(c.began, now())
-		err := s.core.store.Update(ctx, ref, Record{Version: version, Expires: expires, Blob: c.encode(s.keys.keys[0], ref, !s.core.memory)})
+		err := s.records().Update(ctx, ref, Record{Version: version, Expires: expires, Blob: c.encode(s.keys.keys[0], ref, s.core.sealed())})
 		if err == nil {
 			return nil
 		}
 		if !errors.Is(err, ErrConflict) {
 			return err
 		}
-		rec, err := s.core.store.Load(ctx, ref)
+		rec, err := s.records().Load(ctx, ref)
 		if err != nil {
 			return err
 		}
-		if c, err = decode(s.keys, ref, rec.Blob, !s.core.memory); err != nil {
+		if c, err = decode(s.keys, ref, rec.Blob, s.core.sealed()); err != nil {
 			return err
 		}
 		version = rec.Version
@@ -89,7 +89,7 @@ func (s *state) start(ctx context.Context) error {
 	_, _ = rand.Read(tag[:]) // never fails (Go 1.24)
 	name, _ := s.core.names.of(s.r)
 	c := content{began: now(), data: s.view}
-	rec, err := s.create(ctx, newToken(keys.keys[0], name, tag), c)
+	rec, err := s.create(ctx, newToken(keys.keys[0], name, tag), c, Quota{})
 	if err != nil {
 		return err
 	}
@@ -100,15 +100,18 @@ func (s *state) start(ctx context.Context) error {
 	return nil
 }
 
-func (s *state) create(ctx context.Context, tok token, c content) (*record, error) {
+func (s *state) create(ctx context.Context, tok token, c content, q Quota) (*record, error) {
 	ref := tok.ref()
 	expires := s.core.cfg.Policy.expiry(c.began, now())
-	err := s.core.store.Create(ctx, ref, Record{
+	dropped, err := s.records().Create(ctx, ref, Record{
 		Born: c.began, Expires: expires, Anonymous: c.user == "",
-		Blob: c.encode(s.keys.keys[0], ref, !s.core.memory),
-	})
+		Blob: c.encode(s.keys.keys[0], ref, s.core.sealed()),
+	}, q)
 	if err != nil {
 		return nil, err
+	}
+	for _, d := range dropped {
+		s.evicted(ctx, d)
 	}
 	s.mu.Lock()
 	s.made = &ref
@@ -167,6 +170,14 @@ func (s *state) settle() *hardening.Problem {
 	return nil
 }
 
+// value is what the cookie is to hold.
+func (s *state) value(name string) string {
+	if s.core.cookies != nil {
+		return sealCookie(s.keys.keys[0], name, s.record.token, s.carried)
+	}
+	return s.record.token.value()
+}
+
 // announce writes what the client is to know.
 func (s *state) announce(h http.Header) {
 	h["Vary"] = append(h["Vary"], "Cookie")
@@ -178,7 +189,7 @@ func (s *state) announce(h http.Header) {
 	// ASVS v5.0.0-14.3.2; no-cache="Set-Cookie" is not honoured by all caches.
 	h.Set("Cache-Control", "no-store")
 	if s.issue {
-		cookie.write(h, name, secure, s.record.token.value(), p.maxAge(s.content.began, now()))
+		cookie.write(h, name, secure, s.value(name), p.maxAge(s.content.began, now()))
 	} else {
 		cookie.write(h, name, secure, "", -1)
 	}
@@ -203,7 +214,7 @@ func (s *state) end() {
 	}
 	ctx, cancel := finish(s.r.Context())
 	defer cancel()
-	if _, err := s.core.store.Delete(ctx, *made); err != nil && !errors.Is(err, ErrNotFound) {
+	if _, err := s.records().Delete(ctx, *made); err != nil && !errors.Is(err, ErrNotFound) {
 		s.core.trouble(ctx, err)
 	}
 }

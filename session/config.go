@@ -38,16 +38,29 @@ type Config struct {
 	// Policy is how long sessions live. Default: [Policy7Days].
 	Policy Policy
 
+	// MaxPerUser is how many sessions one user may have at once (ASVS
+	// v5.0.0-7.1.2). Default: 32. At most 1000. While keys rotate it counts the
+	// logins under each key. A [CookieStore] cannot count, so there it must be
+	// zero.
+	MaxPerUser int
+
+	// OnLimit says what a login does that is one too many. Default:
+	// [EvictOldest].
+	OnLimit OnLimit
+
 	// MaxDataBytes is how large the JSON of one session's data may be.
 	// Default: 16384. At most 1 MiB.
 	MaxDataBytes int
 
 	// Audit gets the records of logins, renewals, logouts and revocations
-	// before they take effect; its error refuses them with 503. nil = they go
-	// to Logger, which refuses nothing.
+	// before they take effect, and those of forged and dead ids. Its error
+	// refuses a login or renewal with 503. It does not refuse a logout or a
+	// revocation: these take effect all the same and the caller gets 503 and
+	// [ErrUnrecorded], because a full disk must not keep a stolen session
+	// alive. nil = they go to Logger, which refuses nothing.
 	Audit slog.Handler
 
-	// Logger gets what is forged or dead, and the store's troubles. nil =
+	// Logger gets the store's troubles, and what Audit would not take. nil =
 	// slog.Default() at the moment of the event.
 	Logger *slog.Logger
 
@@ -56,6 +69,21 @@ type Config struct {
 	// send the user to a login page.
 	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
 }
+
+// OnLimit is what a login does that would exceed [Config].MaxPerUser.
+type OnLimit uint8
+
+const (
+	// EvictOldest ends the user's oldest session.
+	EvictOldest OnLimit = iota
+	// DenyNewest refuses the login with [ErrTooMany].
+	DenyNewest
+)
+
+const (
+	defaultMaxPerUser = 32
+	maxMaxPerUser     = 1000
+)
 
 const (
 	defaultMaxData = 16 << 10
@@ -68,11 +96,28 @@ type core struct {
 	names   cookieNames
 	keys    keyring
 	store   Store
-	watcher Watcher // nil if the store is none
+	cookies *CookieStore // nil if sessions are kept by a store
+	watcher Watcher      // nil if the store is none
+	quota   Quota        // of logged-in users
 	memory  bool
 	audit   event.Sink // changes of who may do what
 	log     event.Sink // abuse and trouble
 	health  health
+}
+
+// checkMade refuses stores that nobody made: their zero value would panic in
+// the middle of a request.
+func checkMade(c *faults.Collector, s Store) {
+	switch s := s.(type) {
+	case *MemoryStore:
+		if s.max == 0 {
+			c.Missing("Store", "is a MemoryStore that NewMemoryStore did not make", "use session.NewMemoryStore, or leave it nil")
+		}
+	case *CookieStore:
+		if s.ends == nil {
+			c.Missing("Store", "is a CookieStore that NewCookieStore did not make", "use session.NewCookieStore")
+		}
+	}
 }
 
 func newCore(cfg Config, c *faults.Collector) *core {
@@ -91,7 +136,21 @@ func newCore(cfg Config, c *faults.Collector) *core {
 	case cfg.MaxDataBytes < 64 || cfg.MaxDataBytes > maxMaxData:
 		c.Add("MaxDataBytes", cfg.MaxDataBytes, "is not between 64 and 1048576", "leave it zero for 16384 bytes; keep large things elsewhere, under the user's id")
 	}
-	c.NilInside("Store", cfg.Store, "leave it nil for a store in memory, or pass one that was made")
+	if !c.NilInside("Store", cfg.Store, "leave it nil for a store in memory, or pass one that was made") {
+		checkMade(c, cfg.Store)
+	}
+	_, stateless := cfg.Store.(*CookieStore)
+	switch {
+	case stateless && (cfg.MaxPerUser != 0 || cfg.OnLimit != EvictOldest):
+		c.Add("MaxPerUser", cfg.MaxPerUser, "cannot be held by a CookieStore, which does not know how many there are", "leave MaxPerUser and OnLimit zero, or use a store that keeps sessions")
+	case cfg.MaxPerUser < 0 || cfg.MaxPerUser > maxMaxPerUser:
+		c.Add("MaxPerUser", cfg.MaxPerUser, "is not between 1 and 1000", "leave it zero for 32")
+	case cfg.MaxPerUser == 0 && !stateless:
+		cfg.MaxPerUser = defaultMaxPerUser
+	}
+	if cfg.OnLimit > DenyNewest {
+		c.Add("OnLimit", cfg.OnLimit, "is not a way to hold the limit", "use session.EvictOldest or session.DenyNewest")
+	}
 	c.NilInside("Audit", cfg.Audit, "leave it nil to use Logger, or pass a handler that was made")
 	c.Name("Name", cfg.Name)
 	if cfg.Name == "" {
@@ -104,6 +163,8 @@ func newCore(cfg Config, c *faults.Collector) *core {
 		m.store = newMemoryStore(defaultMaxSessions)
 	}
 	_, m.memory = m.store.(*MemoryStore)
+	m.cookies, _ = m.store.(*CookieStore)
+	m.quota = Quota{Max: cfg.MaxPerUser, Deny: cfg.OnLimit == DenyNewest}
 	m.watcher, _ = m.store.(Watcher)
 	m.keys.src = cfg.Keys
 	if cfg.Keys == nil {

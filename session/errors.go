@@ -13,6 +13,13 @@ var (
 	// handler writes.
 	ErrUnavailable = errors.New("session: sessions are unavailable")
 
+	// ErrUnrecorded comes with ErrUnavailable from Logout and the revocations:
+	// they took effect, but the audit trail did not take the record.
+	ErrUnrecorded = errors.New("session: it took effect, but the audit trail did not take the record")
+
+	// ErrNotKept says that a [CookieStore] cannot tell which sessions there are.
+	ErrNotKept = errors.New("session: sessions in cookies are not kept anywhere")
+
 	// ErrRevoked says that the session was ended elsewhere while this request
 	// ran. The user has to log in again.
 	ErrRevoked = errors.New("session: the session was ended meanwhile")
@@ -21,7 +28,8 @@ var (
 	// neither a cookie nor a refusal can reach the client any more.
 	ErrTooLate = errors.New("session: the response header is already sent")
 
-	// ErrTooLarge says that the data is larger than Config.MaxDataBytes.
+	// ErrTooLarge says that the data is larger than Config.MaxDataBytes, or than
+	// fits into a cookie with a [CookieStore].
 	ErrTooLarge = errors.New("session: the data is too large")
 
 	// ErrInvalid says that a user id or an Auth is not usable.

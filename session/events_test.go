@@ -48,26 +48,18 @@ func TestEventsGoToAuditBeforeTheChange(t *testing.T) {
 
 func TestAuditsErrorRefusesTheChange(t *testing.T) {
 	t.Attr("control", "ASVS v5.0.0-16.5.3")
-	for _, refuse := range []string{"session_created", "authn_login_success", "session_renewed", "session_expired", "session_revoked"} {
+	for _, refuse := range []string{"session_created", "authn_login_success", "session_renewed"} {
 		t.Run(refuse, func(t *testing.T) {
 			audit, store := new(trail), newSpy(t)
 			m := newManager(t, session.Config{Audit: audit, Store: store})
 			id := ""
-			if refuse == "session_renewed" || refuse == "session_expired" || refuse == "session_revoked" {
+			if refuse == "session_renewed" {
 				id = login(t, m, "", "ada")
 			}
 			audit.refuse = refuse
 			store.writes.Store(0)
 			res := call(m, id, func(w http.ResponseWriter, r *http.Request) {
-				var err error
-				switch refuse {
-				case "session_expired":
-					err = m.Logout(r.Context())
-				case "session_revoked":
-					_, err = m.RevokeUser(r.Context(), "ada")
-				default:
-					err = m.Login(r.Context(), "ada", session.Auth{})
-				}
+				err := m.Login(r.Context(), "ada", session.Auth{})
 				if !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, errAudit) {
 					t.Errorf("error %v", err)
 				}
@@ -88,7 +80,71 @@ func TestAuditsErrorRefusesTheChange(t *testing.T) {
 	}
 }
 
-func TestAbuseAndTroubleGoToTheLogger(t *testing.T) {
+// What ends a session must not depend on a disk that has room: the record is
+// missed, the client is told so, and the session is over.
+func TestTrap_AnAuditTrailThatFailsKeepsAStolenSessionAlive(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.4.1")
+	for name, end := range map[string]func(*session.Manager[visit], *http.Request) error{
+		"logout": func(m *session.Manager[visit], r *http.Request) error { return m.Logout(r.Context()) },
+		"of the user": func(m *session.Manager[visit], r *http.Request) error {
+			n, err := m.RevokeUser(r.Context(), "ada")
+			if n != 2 {
+				t.Errorf("%d sessions", n)
+			}
+			return err
+		},
+		"of others": func(m *session.Manager[visit], r *http.Request) error {
+			_, err := m.RevokeOthers(r.Context())
+			return err
+		},
+		"of one": func(m *session.Manager[visit], r *http.Request) error {
+			all, err := m.List(r.Context(), "ada")
+			if err != nil || len(all) != 2 {
+				t.Fatalf("List: %d, %v", len(all), err)
+			}
+			for _, s := range all {
+				if s.Current {
+					_, err = m.RevokeOne(r.Context(), "ada", s.Handle)
+				}
+			}
+			return err
+		},
+		"of all": func(m *session.Manager[visit], r *http.Request) error { return m.RevokeAll(r.Context()) },
+		"of an erased user": func(m *session.Manager[visit], r *http.Request) error {
+			_, err := m.EraseUser(r.Context(), "ada")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			audit := new(trail)
+			m := newManager(t, session.Config{Audit: audit})
+			id, other := login(t, m, "", "ada"), login(t, m, "", "ada")
+			audit.refuse = "session_revoked"
+			if name == "logout" {
+				audit.refuse = "session_expired"
+			}
+			res := call(m, id, func(w http.ResponseWriter, r *http.Request) {
+				err := end(m, r)
+				if !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, session.ErrUnrecorded) || !errors.Is(err, errAudit) {
+					t.Errorf("error %v", err)
+				}
+				_, _ = w.Write([]byte("done"))
+			})
+			if res.StatusCode != 503 {
+				t.Errorf("status %d", res.StatusCode)
+			}
+			dead := id
+			if name == "of others" {
+				dead = other
+			}
+			if user, _ := look(t, m, dead); user != "" {
+				t.Error("the session lives")
+			}
+		})
+	}
+}
+
+func TestAbuseGoesToAuditAndTroubleToTheLogger(t *testing.T) {
 	var out bytes.Buffer
 	audit, store := new(trail), newSpy(t)
 	m := newManager(t, session.Config{Audit: audit, Store: store, Logger: slog.New(slog.NewTextHandler(&out, nil))})
@@ -112,12 +168,16 @@ func TestAbuseAndTroubleGoToTheLogger(t *testing.T) {
 	look(t, m, "garbage")
 	logged()
 	look(t, m, id[:70]+strings.Repeat("A", len(id)-70))
-	logged("session_forged")
+	logged()
 	if _, err := m.RevokeUser(t.Context(), "ada"); err != nil {
 		t.Fatal(err)
 	}
 	look(t, m, id)
+	logged()
+	audit.refuse = "session_use_after_expire" // nothing is refused, and nothing lost
+	look(t, m, id)
 	logged("session_use_after_expire")
+	audit.refuse = ""
 
 	store.down.Store(true)
 	for range 3 {
@@ -126,8 +186,8 @@ func TestAbuseAndTroubleGoToTheLogger(t *testing.T) {
 	logged("store_degraded")
 	store.down.Store(false)
 	look(t, m, id)
-	logged("store_recovered", "session_use_after_expire")
-	if got := audit.names(); !slices.Equal(got, []string{"session_revoked"}) {
+	logged("store_recovered")
+	if got := audit.names(); !slices.Equal(got, []string{"session_forged", "session_revoked", "session_use_after_expire", "session_use_after_expire"}) {
 		t.Errorf("audit got %v", got)
 	}
 }

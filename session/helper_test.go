@@ -222,11 +222,11 @@ func (s *spy) Load(ctx context.Context, ref session.Ref) (session.Record, error)
 	return s.Store.Load(ctx, ref)
 }
 
-func (s *spy) Create(ctx context.Context, ref session.Ref, rec session.Record) error {
+func (s *spy) Create(ctx context.Context, ref session.Ref, rec session.Record, q session.Quota) ([]session.Ref, error) {
 	if err := s.before(ctx, "create", &s.writes); err != nil {
-		return err
+		return nil, err
 	}
-	return s.Store.Create(ctx, ref, rec)
+	return s.Store.Create(ctx, ref, rec, q)
 }
 
 func (s *spy) Update(ctx context.Context, ref session.Ref, rec session.Record) error {
@@ -250,11 +250,25 @@ func (s *spy) Delete(ctx context.Context, ref session.Ref) (session.Record, erro
 	return s.Store.Delete(ctx, ref)
 }
 
-func (s *spy) Revoke(ctx context.Context, tags []session.Tag, at, until time.Time) (int, error) {
+func (s *spy) Revoke(ctx context.Context, r session.Revocation) (int, error) {
 	if err := s.before(ctx, "revoke", &s.writes); err != nil {
 		return 0, err
 	}
-	return s.Store.Revoke(ctx, tags, at, until)
+	return s.Store.Revoke(ctx, r)
+}
+
+func (s *spy) RevokeAll(ctx context.Context, at, until time.Time) error {
+	if err := s.before(ctx, "revoke", &s.writes); err != nil {
+		return err
+	}
+	return s.Store.RevokeAll(ctx, at, until)
+}
+
+func (s *spy) List(ctx context.Context, tags []session.Tag) ([]session.Entry, error) {
+	if err := s.before(ctx, "list", &s.loads); err != nil {
+		return nil, err
+	}
+	return s.Store.List(ctx, tags)
 }
 
 // trail is an audit handler that keeps records and can refuse them.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/gorilla/securecookie"
+
 	"github.com/inovy/hardening/internal/xaes"
 )
 
@@ -37,6 +39,11 @@ const (
 	purposeTag   = "session/tag"   // hides user ids from the store
 	purposeData  = "session/data"  // seals data that leaves this process
 	purposeEvent = "session/event" // names sessions in records
+	purposeCSRF  = "session/csrf"  // tokens for forms
+
+	// Two keys, or securecookie would take what is signed for what is sealed.
+	purposeCookieMAC = "session/cookie/mac"
+	purposeCookieEnc = "session/cookie/enc"
 )
 
 const keySize = 32
@@ -71,7 +78,10 @@ type key struct {
 	mac   macPool
 	tag   macPool
 	event macPool
+	csrf  macPool
 	data  *xaes.AEAD
+
+	cookie *securecookie.SecureCookie // sessions that travel in their cookie
 }
 
 // byID returns the key with this id, or nil.
@@ -91,7 +101,7 @@ func loadKeys(src KeySource) (*keyset, error) {
 	for range 8 {
 		generation := src.Generation()
 		derived := map[string][][]byte{}
-		for _, p := range []string{purposeID, purposeTag, purposeData, purposeEvent} {
+		for _, p := range []string{purposeID, purposeTag, purposeData, purposeEvent, purposeCSRF, purposeCookieMAC, purposeCookieEnc} {
 			derived[p] = src.Derive(p, keySize)
 		}
 		if src.Generation() != generation {
@@ -135,6 +145,10 @@ func newKeyset(generation uint64, derived map[string][][]byte) (*keyset, error) 
 			return nil, err
 		}
 		k.data = aead
+		k.csrf.init(derived[purposeCSRF][i])
+		if k.cookie, err = newCodec(derived[purposeCookieMAC][i], derived[purposeCookieEnc][i]); err != nil {
+			return nil, err
+		}
 		full := k.mac.sum([]byte("key id"))
 		copy(k.id[:], full[:])
 		if s.byID(k.id[:]) != nil {

@@ -62,9 +62,9 @@ func (r *recorder) note(ref session.Ref, rec session.Record) {
 	r.seen.Write(rec.Blob)
 }
 
-func (r *recorder) Create(ctx context.Context, ref session.Ref, rec session.Record) error {
+func (r *recorder) Create(ctx context.Context, ref session.Ref, rec session.Record, q session.Quota) ([]session.Ref, error) {
 	r.note(ref, rec)
-	return r.Store.Create(ctx, ref, rec)
+	return r.Store.Create(ctx, ref, rec, q)
 }
 
 func (r *recorder) Update(ctx context.Context, ref session.Ref, rec session.Record) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/inovy/hardening/internal/event"
 )
@@ -24,6 +25,10 @@ func (s *state) load(ctx context.Context) error {
 	}
 	return s.err
 }
+
+// maxAhead is how far the clocks of nodes may differ before a session from the
+// future is not believed.
+const maxAhead = 5 * time.Minute
 
 func (s *state) touched() bool {
 	s.mu.Lock()
@@ -75,12 +80,13 @@ func (s *state) find(ctx context.Context) error {
 	}
 	s.keys = keys
 	var tok token
+	var from string
 	found := 0
 	for _, v := range values[:n] {
-		t, verdict := parseToken(keys, name, v)
+		t, verdict := s.parse(name, v)
 		switch verdict {
 		case genuine:
-			tok = t
+			tok, from = t, v
 			found++
 		case forged:
 			s.notice(ctx, event.SessionForged, "bad signature under a key in force", "")
@@ -93,7 +99,24 @@ func (s *state) find(ctx context.Context) error {
 		s.notice(ctx, event.SessionForged, "two genuine sessions under one name", "")
 		return nil
 	}
-	return s.fetch(ctx, tok)
+	if err := s.fetch(ctx, tok); err != nil {
+		return err
+	}
+	if s.core.cookies != nil && s.record != nil && stale(keys, from) {
+		s.issue = true // under the primary key
+	}
+	return nil
+}
+
+func (s *state) parse(name, value string) (token, verdict) {
+	if s.core.cookies == nil {
+		return parseToken(s.keys, name, value)
+	}
+	t, rec, v := openCookie(s.keys, name, value)
+	if v == genuine {
+		s.carried = rec
+	}
+	return t, v
 }
 
 func (s *state) fetch(ctx context.Context, tok token) error {
@@ -103,7 +126,7 @@ func (s *state) fetch(ctx context.Context, tok token) error {
 		ctx, cancel = context.WithTimeout(ctx, storeTimeout)
 		defer cancel()
 	}
-	rec, err := s.core.store.Load(ctx, ref)
+	rec, err := s.records().Load(ctx, ref)
 	if errors.Is(err, ErrNotFound) {
 		s.core.fine(ctx)
 		s.notice(ctx, event.SessionUseAfterExpire, "the session is gone", s.keys.keys[0].nameOf(ref))
@@ -114,7 +137,7 @@ func (s *state) fetch(ctx context.Context, tok token) error {
 		return err
 	}
 	s.core.fine(ctx)
-	c, err := decode(s.keys, ref, rec.Blob, !s.core.memory)
+	c, err := decode(s.keys, ref, rec.Blob, s.core.sealed())
 	if err != nil {
 		s.notice(ctx, event.CryptDecryptFail, err.Error(), s.keys.keys[0].nameOf(ref))
 		return nil
@@ -123,12 +146,16 @@ func (s *state) fetch(ctx context.Context, tok token) error {
 	// The policy in force decides, not the one under which the record was
 	// written: a shorter one takes effect on the sessions there are.
 	if !rec.Expires.After(t) || !c.began.Add(p.Absolute).After(t) {
-		s.notice(ctx, event.SessionUseAfterExpire, "the session is over", s.keys.keys[0].nameOf(ref))
+		s.notice(ctx, event.SessionExpired, "the session is over", s.keys.keys[0].nameOf(ref))
+		return nil
+	}
+	if c.began.After(t.Add(maxAhead)) { // a clock was set back, or ours never was right
+		s.notice(ctx, event.SessionForged, "the session begins in the future", s.keys.keys[0].nameOf(ref))
 		return nil
 	}
 	expires := p.expiry(c.began, t)
 	if expires.Sub(rec.Expires) >= p.Touch {
-		switch err := s.core.store.Touch(ctx, ref, expires); {
+		switch err := s.records().Touch(ctx, ref, expires); {
 		case errors.Is(err, ErrNotFound):
 			return nil
 		case err != nil:

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -18,6 +19,10 @@ type Auth struct {
 	// Methods names what was verified, in the words of RFC 8176: "pwd",
 	// "otp", "hwk". At most 8 of at most 32 bytes.
 	Methods []string
+	// Device is what List shows of the session, such as "Firefox on Windows":
+	// the application's word, kept with the session and erased with it. At
+	// most 200 bytes of printable UTF-8. Default: empty.
+	Device string
 	// AAL is the authentication assurance level reached (NIST SP 800-63B), 1
 	// to 3. Zero means 1.
 	AAL int
@@ -35,10 +40,11 @@ type Auth struct {
 // Errors: [ErrNotWrapped], [ErrTooLate], [ErrInvalid], [ErrUnavailable], and
 // [ErrRevoked] if the user was logged in and that session was ended meanwhile,
 // or if the user was revoked after Login began: a login that rests on an
-// earlier one must not outlive it.
+// earlier one must not outlive it. [ErrTooMany] under [DenyNewest].
 //
 // The records session_created, or session_renewed for a user who was logged in
-// already, and authn_login_success go to Audit before anything changes.
+// already, and authn_login_success go to Audit before anything changes. If it
+// fails after all, authn_login_fail follows.
 func (m *Manager[Data]) Login(ctx context.Context, user string, auth Auth) error {
 	s := m.lookup(ctx)
 	if s == nil {
@@ -54,7 +60,9 @@ func (m *Manager[Data]) Login(ctx context.Context, user string, auth Auth) error
 //
 // Errors: [ErrNotWrapped], [ErrTooLate], [ErrUnavailable]: then the session
 // may still live and the client gets 503. The record session_expired with
-// reason logout goes to Audit first.
+// reason logout goes to Audit first; if Audit does not take it, the session
+// ends all the same, the error is also [ErrUnrecorded], and the client gets
+// 503.
 //
 // Serve it on POST: a link must not log anyone out.
 func (m *Manager[Data]) Logout(ctx context.Context) error {
@@ -63,21 +71,6 @@ func (m *Manager[Data]) Logout(ctx context.Context) error {
 		return ErrNotWrapped
 	}
 	return s.logout(ctx)
-}
-
-// RevokeUser ends every session of user at once, on every node that shares the
-// store, and returns how many there were. It needs no Wrap. Logins of the user
-// that began before it fail. If the request's own session is among those, the
-// request goes on anonymously and may log in anew.
-//
-// Errors: [ErrInvalid], [ErrUnavailable]: then some may still live; call it
-// again. The record session_revoked goes to Audit first.
-func (m *Manager[Data]) RevokeUser(ctx context.Context, user string) (int, error) {
-	s := m.lookup(ctx)
-	if s == nil {
-		return m.core.revokeUser(ctx, nil, user)
-	}
-	return m.core.revokeUser(ctx, &s.state, user)
 }
 
 func checkUser(user string) error {
@@ -98,6 +91,9 @@ func (a Auth) check() error {
 	}
 	if len(a.Methods) > maxMethods {
 		return fmt.Errorf("%w: more than %d methods", ErrInvalid, maxMethods)
+	}
+	if len(a.Device) > maxDevice || !utf8.ValidString(a.Device) || strings.ContainsFunc(a.Device, unicode.IsControl) {
+		return fmt.Errorf("%w: the device is longer than %d bytes or not printable UTF-8", ErrInvalid, maxDevice)
 	}
 	for _, m := range a.Methods {
 		if m == "" || len(m) > maxMethod || !isToken(m) {
@@ -124,7 +120,7 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 	k := keys.keys[0]
 	name, _ := s.core.names.of(s.r)
 	tok := newToken(k, name, k.tagOf(user))
-	c := content{began: began, user: user, aal: max(1, auth.AAL), methods: append([]string(nil), auth.Methods...)}
+	c := content{began: began, user: user, aal: max(1, auth.AAL), methods: append([]string(nil), auth.Methods...), device: auth.Device}
 	again := s.record != nil && s.content.user == user
 
 	created := event.SessionCreated
@@ -141,10 +137,10 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 	ctx, cancel := finish(ctx)
 	defer cancel()
 	if s.record != nil {
-		old, err := s.core.store.Delete(ctx, s.record.ref)
+		old, err := s.records().Delete(ctx, s.record.ref)
 		switch {
 		case errors.Is(err, ErrNotFound) && again:
-			return s.revoked()
+			return s.refused(ctx, ErrRevoked, attrs)
 		case errors.Is(err, ErrNotFound): // the session of someone else; it was to end anyway
 		case err != nil:
 			s.core.trouble(ctx, err)
@@ -155,9 +151,11 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 			}
 		}
 	}
-	rec, err := s.create(ctx, tok, c)
-	if errors.Is(err, ErrRevoked) {
-		return s.revoked()
+	rec, err := s.create(ctx, tok, c, s.core.quota)
+	for _, refusal := range []error{ErrRevoked, ErrTooMany} {
+		if errors.Is(err, refusal) {
+			return s.refused(ctx, refusal, attrs)
+		}
 	}
 	if err != nil {
 		s.core.trouble(ctx, err)
@@ -171,7 +169,7 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 // last, not from what this request read, so that no other request's change is
 // lost.
 func (s *state) carry(blob []byte) ([]byte, error) {
-	old, err := decode(s.keys, s.record.ref, blob, !s.core.memory)
+	old, err := decode(s.keys, s.record.ref, blob, s.core.sealed())
 	if err != nil {
 		return nil, err
 	}
@@ -190,11 +188,20 @@ func (s *state) adopt(rec *record, c content) {
 	}
 }
 
-func (s *state) revoked() error {
+// refused takes back a login that was announced, and leaves the request
+// anonymous.
+func (s *state) refused(ctx context.Context, why error, attrs []slog.Attr) error {
+	attrs = append(slices.Clone(attrs), reason(why.Error()))
+	attrs = slices.DeleteFunc(attrs, func(a slog.Attr) bool { return a.Key == event.KeyOutcome })
+	attrs = append(attrs, slog.String(event.KeyOutcome, event.OutcomeDenied))
+	unrecorded := s.core.audit.Emit(ctx, event.AuthnLoginFail, attrs...)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.forgetLocked()
-	return ErrRevoked
+	s.mu.Unlock()
+	if unrecorded != nil {
+		return errors.Join(why, s.fail(unrecorded))
+	}
+	return why
 }
 
 func (s *state) logout(ctx context.Context) error {
@@ -203,82 +210,25 @@ func (s *state) logout(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
+	var unrecorded error
 	if s.record != nil {
 		if user := s.content.user; user != "" {
 			attrs := append(s.who(user, s.keys.keys[0].nameOf(s.record.ref)), s.origin()...)
-			if err := s.core.audit.Emit(ctx, event.SessionExpired, append(attrs, reason("logout"))...); err != nil {
-				return s.fail(err)
-			}
+			unrecorded = s.core.audit.Emit(ctx, event.SessionExpired, append(attrs, reason("logout"))...)
 		}
 		ctx, cancel := finish(ctx)
 		defer cancel()
-		if _, err := s.core.store.Delete(ctx, s.record.ref); err != nil && !errors.Is(err, ErrNotFound) {
+		if _, err := s.records().Delete(ctx, s.record.ref); err != nil && !errors.Is(err, ErrNotFound) {
 			s.core.trouble(ctx, err)
 			return s.fail(err)
 		}
+	}
+	if unrecorded != nil {
+		return s.fail(fmt.Errorf("%w: %w", ErrUnrecorded, unrecorded))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forgetLocked()
 	s.expire, s.clear = true, true
 	return nil
-}
-
-func (m *core) revokeUser(ctx context.Context, s *state, user string) (int, error) {
-	if err := checkUser(user); err != nil {
-		return 0, err
-	}
-	unavailable := func(err error) error {
-		if s != nil {
-			return s.fail(err)
-		}
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	keys, err := m.keys.get()
-	if err != nil {
-		return 0, unavailable(err)
-	}
-	attrs := revocation(user)
-	if s != nil {
-		attrs = append(attrs, actor(s.User()))
-		attrs = append(attrs, s.origin()...)
-	}
-	if err := m.audit.Emit(ctx, event.SessionRevoked, attrs...); err != nil {
-		return 0, unavailable(err)
-	}
-	// Sessions issued under each key in force have their own tag. Those of a
-	// key that is gone open no more.
-	tags := make([]Tag, len(keys.keys))
-	for i, k := range keys.keys {
-		tags[i] = k.tagOf(user)
-	}
-	ctx, cancel := finish(ctx)
-	defer cancel()
-	at := now()
-	n, err := m.store.Revoke(ctx, tags, at, at.Add(max(m.cfg.Policy.Absolute, minMark)))
-	if err != nil {
-		m.trouble(ctx, err)
-		return n, unavailable(err)
-	}
-	if s != nil {
-		s.disown(user)
-	}
-	return n, nil
-}
-
-// minMark is how long a revocation mark stays at least: long enough for any
-// login that was under way.
-const minMark = time.Hour
-
-// disown makes the request's own session anonymous if it was just revoked, by
-// the request itself: it may then log in anew.
-func (s *state) disown(user string) {
-	s.op.Lock()
-	defer s.op.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.content.user == user {
-		s.forgetLocked()
-		s.expire = true
-	}
 }

@@ -48,7 +48,7 @@ func TestMemoryStoreNeverGrowsBeyondItsCap(t *testing.T) {
 		return session.Record{Born: time.Now(), Expires: time.Now().Add(time.Hour), Anonymous: anonymous}
 	}
 	for i := range 3 * most { // a flood of anonymous visitors never locks anyone out
-		if err := m.Create(t.Context(), refOf(i), rec(true)); err != nil {
+		if _, err := m.Create(t.Context(), refOf(i), rec(true), session.Quota{}); err != nil {
 			t.Fatalf("anonymous session %d: %v", i, err)
 		}
 	}
@@ -57,7 +57,7 @@ func TestMemoryStoreNeverGrowsBeyondItsCap(t *testing.T) {
 	}
 	kept, refused := 0, 0
 	for i := range 3 * most { // logins push visitors out, and never each other
-		switch err := m.Create(t.Context(), refOf(1_000_000+i), rec(false)); {
+		switch _, err := m.Create(t.Context(), refOf(1_000_000+i), rec(false), session.Quota{}); {
 		case err == nil:
 			kept++
 		case errors.Is(err, session.ErrFull):
@@ -78,7 +78,7 @@ func TestMemoryStoreNeverGrowsBeyondItsCap(t *testing.T) {
 	if alive != kept {
 		t.Errorf("%d of %d logins are alive", alive, kept)
 	}
-	if err := m.Create(t.Context(), refOf(-1), rec(true)); !errors.Is(err, session.ErrFull) {
+	if _, err := m.Create(t.Context(), refOf(-1), rec(true), session.Quota{}); !errors.Is(err, session.ErrFull) {
 		t.Errorf("a visitor pushed a login out: %v", err)
 	}
 }
@@ -92,7 +92,7 @@ func TestMemoryStoreSweepsAsItIsWritten(t *testing.T) {
 		const n = 20_000
 		put := func(base int) {
 			for i := range n {
-				if err := m.Create(t.Context(), refOf(base+i), session.Record{Born: time.Now(), Expires: time.Now().Add(time.Minute), Anonymous: i%2 == 0}); err != nil {
+				if _, err := m.Create(t.Context(), refOf(base+i), session.Record{Born: time.Now(), Expires: time.Now().Add(time.Minute), Anonymous: i%2 == 0}, session.Quota{}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -135,7 +135,7 @@ func TestMemoryStoreAgreesWithAModel(t *testing.T) {
 			switch op := rng.IntN(6); op {
 			case 0:
 				rec := session.Record{Born: at.Add(-time.Duration(rng.IntN(5)) * time.Second), Expires: at.Add(time.Duration(1+rng.IntN(60)) * time.Second), Anonymous: rng.IntN(2) == 0}
-				got = m.Create(t.Context(), r, rec)
+				_, got = m.Create(t.Context(), r, rec, session.Quota{})
 				switch {
 				case rec.Born.Before(marks[r.Tag]):
 					want = session.ErrRevoked
@@ -174,11 +174,11 @@ func TestMemoryStoreAgreesWithAModel(t *testing.T) {
 				if rng.IntN(10) > 0 {
 					continue
 				}
-				n, err := m.Revoke(t.Context(), []session.Tag{r.Tag}, at, at.Add(24*365*time.Hour))
+				n, err := m.Revoke(t.Context(), session.Revocation{Tags: []session.Tag{r.Tag}, At: at, Until: at.Add(24 * 365 * time.Hour)})
 				got = err
 				count := 0
-				for k, v := range alive {
-					if k.Tag == r.Tag && !v.born.After(at) {
+				for k := range alive {
+					if k.Tag == r.Tag {
 						delete(alive, k)
 						count++
 					}
@@ -214,7 +214,7 @@ func TestMemoryStoreUnderManyHands(t *testing.T) {
 				r.Tag = refOf(rng.IntN(4)).Tag
 				switch rng.IntN(6) {
 				case 0:
-					_ = m.Create(t.Context(), r, session.Record{Born: time.Now(), Expires: time.Now().Add(time.Duration(rng.IntN(2000)) * time.Microsecond)})
+					_, _ = m.Create(t.Context(), r, session.Record{Born: time.Now(), Expires: time.Now().Add(time.Duration(rng.IntN(2000)) * time.Microsecond)}, session.Quota{Max: 3})
 				case 1:
 					_, _ = m.Load(t.Context(), r)
 				case 2:
@@ -222,7 +222,7 @@ func TestMemoryStoreUnderManyHands(t *testing.T) {
 				case 3:
 					_, _ = m.Delete(t.Context(), r)
 				case 4:
-					_, _ = m.Revoke(t.Context(), []session.Tag{r.Tag}, time.Now(), time.Now().Add(time.Millisecond))
+					_, _ = m.Revoke(t.Context(), session.Revocation{Tags: []session.Tag{r.Tag}, At: time.Now(), Until: time.Now().Add(time.Millisecond)})
 				case 5:
 					gone, stop := m.(session.Watcher).Watch(r)
 					select {
@@ -249,6 +249,43 @@ func TestMemoryConfigFaults(t *testing.T) {
 		}
 		if count != 1 {
 			t.Errorf("%d: %v", n, err)
+		}
+	}
+}
+
+// One user must not be able to fill the part of the store that other users
+// share with them.
+func TestTrap_OneUserFillsTheStoreForOthers(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.1.2")
+	m, err := session.NewMemoryStore(session.MemoryConfig{MaxSessions: 1024}) // 16 a part
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := session.Record{Born: time.Now(), Expires: time.Now().Add(time.Hour)}
+	hog := refOf(0)
+	for i := range 100 { // no quota: the store alone has to cope
+		r := refOf(i)
+		r.Tag = hog.Tag
+		_, _ = m.Create(t.Context(), r, rec, session.Quota{})
+	}
+	for i := range 15 {
+		r := refOf(1000 + i)
+		r.Tag[0] = hog.Tag[0] // the same part
+		dropped, err := m.Create(t.Context(), r, rec, session.Quota{})
+		if err != nil || len(dropped) != 1 || dropped[0].Tag != hog.Tag {
+			t.Fatalf("login %d of another user: dropped %d, %v", i, len(dropped), err)
+		}
+	}
+	r := refOf(2000)
+	r.Tag[0] = hog.Tag[0]
+	if _, err := m.Create(t.Context(), r, rec, session.Quota{}); !errors.Is(err, session.ErrFull) {
+		t.Errorf("a login pushed out the only session of another user: %v", err)
+	}
+	for i := range 15 {
+		r := refOf(1000 + i)
+		r.Tag[0] = hog.Tag[0]
+		if _, err := m.Load(t.Context(), r); err != nil {
+			t.Errorf("login %d is gone: %v", i, err)
 		}
 	}
 }

@@ -17,19 +17,24 @@ import (
 //	methods  1 byte count, then each 1 byte length, UTF-8
 //	data     the rest, JSON; empty for the zero value
 //
+// Format 3 is format 1 with the device (1 byte length, not 0; UTF-8) between
+// methods and data, for sessions that have one.
+//
 // Numbers are big-endian. A store outside this process gets format 2: 0x02,
-// the id of the sealing key (4 bytes), and format 1 sealed with XAES-256-GCM
+// the id of the sealing key (4 bytes), and format 1 or 3 sealed with XAES-256-GCM
 // with the record's Ref as additional data, so that one session's data cannot
 // be passed off as another's. Test vectors are in testdata and kept for ever.
 const (
 	formatPlain  = 1
 	formatSealed = 2
+	formatDevice = 3
 )
 
 const (
 	maxUser    = 255 // bytes of a user id
 	maxMethods = 8
 	maxMethod  = 32
+	maxDevice  = 200
 )
 
 // content is what a record says.
@@ -38,13 +43,18 @@ type content struct {
 	user    string // "" = anonymous
 	aal     int
 	methods []string
+	device  string
 	data    []byte // JSON, nil = the zero value
 }
 
 var errRecord = errors.New("session: a stored record does not read")
 
 func (c *content) append(b []byte) []byte {
-	b = append(b, formatPlain)
+	format := byte(formatPlain)
+	if c.device != "" {
+		format = formatDevice
+	}
+	b = append(b, format)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.began.UnixMicro()))
 	b = append(b, byte(c.aal))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(c.user)))
@@ -54,21 +64,28 @@ func (c *content) append(b []byte) []byte {
 		b = append(b, byte(len(m)))
 		b = append(b, m...)
 	}
+	if c.device != "" {
+		b = append(b, byte(len(c.device)))
+		b = append(b, c.device...)
+	}
 	return append(b, c.data...)
 }
 
 func (c *content) size() int {
 	n := 1 + 8 + 1 + 2 + len(c.user) + 1 + len(c.data)
+	if c.device != "" {
+		n += 1 + len(c.device)
+	}
 	for _, m := range c.methods {
 		n += 1 + len(m)
 	}
 	return n
 }
 
-// parseContent reads format 1. The result's data shares memory with b.
+// parseContent reads formats 1 and 3. The result's data shares memory with b.
 func parseContent(b []byte) (content, error) {
 	var c content
-	if len(b) < 13 || b[0] != formatPlain {
+	if len(b) < 13 || b[0] != formatPlain && b[0] != formatDevice {
 		return c, errRecord
 	}
 	began := binary.BigEndian.Uint64(b[1:])
@@ -90,6 +107,13 @@ func parseContent(b []byte) (content, error) {
 			return c, errRecord
 		}
 		c.methods = append(c.methods, string(rest[1:1+rest[0]]))
+		rest = rest[1+rest[0]:]
+	}
+	if b[0] == formatDevice {
+		if len(rest) == 0 || rest[0] == 0 || int(rest[0]) > maxDevice || len(rest) < 1+int(rest[0]) || !utf8.Valid(rest[1:1+rest[0]]) {
+			return c, errRecord
+		}
+		c.device = string(rest[1 : 1+rest[0]])
 		rest = rest[1+rest[0]:]
 	}
 	if len(rest) > 0 {

@@ -40,7 +40,8 @@ type state struct {
 	clear   bool      // tell the client to clear its storage
 	watched <-chan struct{}
 	stop    func()
-	made    *Ref // a record that this request made and whose id has not left yet
+	carried Record // what the cookie held, or is to hold, with a CookieStore
+	made    *Ref   // a record that this request made and whose id has not left yet
 }
 
 // record is what the state knows of its record in the store.
@@ -50,6 +51,26 @@ type record struct {
 	version uint64
 	expires time.Time
 }
+
+// records is where this request's record is kept: the store, or the cookie.
+type records interface {
+	Load(ctx context.Context, ref Ref) (Record, error)
+	Create(ctx context.Context, ref Ref, rec Record, q Quota) ([]Ref, error)
+	Update(ctx context.Context, ref Ref, rec Record) error
+	Touch(ctx context.Context, ref Ref, expires time.Time) error
+	Delete(ctx context.Context, ref Ref) (Record, error)
+}
+
+func (s *state) records() records {
+	if s.core.cookies != nil {
+		return inCookie{s}
+	}
+	return s.core.store
+}
+
+// sealed says whether records are sealed: those in memory need not be, and
+// those in cookies are by the cookie.
+func (m *core) sealed() bool { return !m.memory && m.cookies == nil }
 
 // now is the server's clock in the resolution of records.
 func now() time.Time { return time.Now().Truncate(time.Microsecond) }
@@ -154,7 +175,7 @@ func (s *state) update(f mutator) error {
 	if err != nil {
 		return err
 	}
-	if len(view) > s.core.cfg.MaxDataBytes {
+	if len(view) > s.core.cfg.MaxDataBytes || !s.fits(view) {
 		return ErrTooLarge
 	}
 	s.mu.Lock()
@@ -174,11 +195,15 @@ func finish(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 }
 
-// notice records abuse. It announces no change, so nothing depends on it.
+// notice records abuse. It announces no change, so nothing depends on it; what
+// Audit would not take goes to Logger.
 func (s *state) notice(ctx context.Context, name, reason, session string) {
 	attrs := []slog.Attr{slog.String(event.KeyReason, reason), slog.String(event.KeyOutcome, event.OutcomeDenied)}
 	if session != "" {
 		attrs = append(attrs, slog.String(event.KeySession, session))
 	}
-	_ = s.core.log.Emit(ctx, name, append(attrs, s.origin()...)...)
+	attrs = append(attrs, s.origin()...)
+	if s.core.audit.Emit(ctx, name, attrs...) != nil {
+		_ = s.core.log.Emit(ctx, name, attrs...)
+	}
 }

@@ -33,24 +33,56 @@ type Record struct {
 	Blob []byte
 }
 
+// Quota bounds how many live records a tag may have. The zero value bounds
+// nothing.
+type Quota struct {
+	// Max is the bound, or 0.
+	Max int
+	// Deny refuses the record that is one too many. Otherwise the tag's oldest
+	// ones make room.
+	Deny bool
+}
+
+// Revocation ends the records of tags.
+type Revocation struct {
+	// Tags are whose records end: one for each key in force.
+	Tags []Tag
+	// Keep, if it is not the zero Ref, is the one record that stays.
+	Keep Ref
+	// At is the moment from which on a login counts as later.
+	At time.Time
+	// Until is how long the mark stays.
+	Until time.Time
+}
+
+// Entry is a record together with its name.
+type Entry struct {
+	Ref    Ref
+	Record Record
+}
+
 // Store keeps records. It is the place where an end is final: a record that is
 // gone stays gone, because only Create makes one, and the room calls Create
 // with a new random id each time.
 //
-// Every method is atomic, safe for concurrent use, and returns an error of its
-// own (not one of those named below) when it could not do its work or does not
-// know whether it did. A record is gone when it was deleted, revoked, dropped,
-// or when its Expires is not after the present. Package storetest checks all
-// of this for any Store.
+// Every method is atomic (Revoke and List for each tag), safe for concurrent
+// use, and returns an error of its own (not one of those named below) when it
+// could not do its work or does not know whether it did. A record is gone when
+// it was deleted, revoked, dropped, or when its Expires is not after the
+// present. Package storetest checks all of this for any Store.
+//
+// A store may take the time by its own clock: then Born means how long before
+// the call, and comes back within what the clocks differ.
 type Store interface {
-	// Load returns the record. ErrNotFound: it is gone, or Born before its
-	// tag's revocation mark.
+	// Load returns the record. ErrNotFound: it is gone.
 	Load(ctx context.Context, ref Ref) (Record, error)
 
-	// Create keeps a new record with Version 1, whatever rec.Version says.
-	// ErrExists: there is one already. ErrRevoked: rec.Born is before its
-	// tag's revocation mark. ErrFull: there is no room.
-	Create(ctx context.Context, ref Ref, rec Record) error
+	// Create keeps a new record with Version 1, whatever rec.Version says, and
+	// returns the records that were dropped for the quota. ErrExists: there is
+	// one already. ErrRevoked: rec.Born is before its tag's revocation mark.
+	// ErrTooMany: the tag has as many as the quota allows. ErrFull: there is no
+	// room.
+	Create(ctx context.Context, ref Ref, rec Record, q Quota) (dropped []Ref, err error)
 
 	// Update replaces Blob and Expires, and nothing else, of a record whose
 	// Version is rec.Version. ErrNotFound: it is gone. ErrConflict: it has
@@ -65,12 +97,20 @@ type Store interface {
 	// gone before.
 	Delete(ctx context.Context, ref Ref) (Record, error)
 
-	// Revoke ends every record of the tags that was Born at or before the
-	// time, and returns how many. It leaves a mark on each tag, kept until the
-	// other time: a record Born before the mark can neither be created nor
-	// loaded, so that a login under way cannot outlive the revocation, and
-	// neither can a record that an index forgot. Marks only move forward.
-	Revoke(ctx context.Context, tags []Tag, at, until time.Time) (int, error)
+	// List returns the live records of the tags, in any order. An index that
+	// lost some may leave them out.
+	List(ctx context.Context, tags []Tag) ([]Entry, error)
+
+	// Revoke ends every record of the tags that there is, but Keep, and
+	// returns how many. It leaves a mark on each tag, kept until r.Until: what
+	// was Born before the mark can neither be created nor loaded, so that a
+	// login under way cannot outlive the revocation, and neither can a record
+	// that an index forgot. Marks only move forward; Keep counts as Born at
+	// the mark.
+	Revoke(ctx context.Context, r Revocation) (int, error)
+
+	// RevokeAll does the same to every record of every tag.
+	RevokeAll(ctx context.Context, at, until time.Time) error
 }
 
 // Watcher is a Store that notices the end of a record at once. [Session.Done]
@@ -87,5 +127,22 @@ var (
 	ErrNotFound = errors.New("session: no such record")
 	ErrExists   = errors.New("session: the record exists already")
 	ErrConflict = errors.New("session: the record has another version")
+	ErrTooMany  = errors.New("session: the user has too many sessions")
 	ErrFull     = errors.New("session: the store is full")
 )
+
+// Ender remembers which sessions ended before their time, for a [CookieStore],
+// whose sessions are not kept anywhere. [MemoryStore] and redissession.Store
+// are such. Revoke and RevokeAll are those of a [Store].
+type Ender interface {
+	// End remembers until then that the session ended. ErrFull: there is no
+	// room.
+	End(ctx context.Context, ref Ref, until time.Time) error
+
+	// Ended says whether the session was ended, or was Born before its tag's
+	// or everyone's revocation mark.
+	Ended(ctx context.Context, ref Ref, born time.Time) (bool, error)
+
+	Revoke(ctx context.Context, r Revocation) (int, error)
+	RevokeAll(ctx context.Context, at, until time.Time) error
+}

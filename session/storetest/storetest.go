@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -73,15 +74,29 @@ func sameTag(r session.Ref) session.Ref {
 
 func now() time.Time { return time.Now().Truncate(time.Microsecond) }
 
+// near allows for a store with a clock of its own.
+func near(a, b time.Time) bool { return a.Sub(b).Abs() < 10*time.Second }
+
 func record(life time.Duration, blob string) session.Record {
 	return session.Record{Born: now(), Expires: now().Add(life), Blob: []byte(blob)}
 }
 
 func create(t *testing.T, s *subject, r session.Ref, rec session.Record) {
 	t.Helper()
-	if err := s.Create(t.Context(), r, rec); err != nil {
+	if _, err := s.Create(t.Context(), r, rec, session.Quota{}); err != nil {
 		t.Fatalf("Create: %v", err)
 	}
+}
+
+func try(t *testing.T, s *subject, r session.Ref, rec session.Record) error {
+	t.Helper()
+	_, err := s.Create(t.Context(), r, rec, session.Quota{})
+	return err
+}
+
+func revoke(t *testing.T, s *subject, tags []session.Tag, at, until time.Time) (int, error) {
+	t.Helper()
+	return s.Revoke(t.Context(), session.Revocation{Tags: tags, At: at, Until: until})
 }
 
 func wantLoad(t *testing.T, s *subject, r session.Ref, blob string, version uint64) {
@@ -126,7 +141,7 @@ var clauses = []clause{
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.Version != 1 || !got.Born.Equal(rec.Born) || !got.Expires.Equal(rec.Expires) || !got.Anonymous || string(got.Blob) != blob {
+		if got.Version != 1 || !near(got.Born, rec.Born) || !got.Expires.Equal(rec.Expires) || !got.Anonymous || string(got.Blob) != blob {
 			t.Errorf("got %+v, want %+v", got, rec)
 		}
 		_, err = s.Load(t.Context(), sameTag(r))
@@ -144,7 +159,7 @@ var clauses = []clause{
 	{"Create never replaces", func(t *testing.T, s *subject) {
 		r := ref()
 		create(t, s, r, record(time.Hour, "first"))
-		wantErr(t, "second Create", s.Create(t.Context(), r, record(time.Hour, "second")), session.ErrExists)
+		wantErr(t, "second Create", try(t, s, r, record(time.Hour, "second")), session.ErrExists)
 		wantLoad(t, s, r, "first", 1)
 	}},
 	{"Update needs the version that is there, and moves it by one", func(t *testing.T, s *subject) {
@@ -173,7 +188,7 @@ var clauses = []clause{
 			t.Fatal(err)
 		}
 		got, err := s.Load(t.Context(), r)
-		if err != nil || !got.Born.Equal(rec.Born) || !got.Anonymous || !got.Expires.Equal(changed.Expires) {
+		if err != nil || !near(got.Born, rec.Born) || !got.Anonymous || !got.Expires.Equal(changed.Expires) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	}},
@@ -294,7 +309,7 @@ var clauses = []clause{
 		for _, r := range []session.Ref{a, b, c, other} {
 			create(t, s, r, record(time.Hour, "x"))
 		}
-		n, err := s.Revoke(t.Context(), []session.Tag{a.Tag, c.Tag}, now(), now().Add(time.Hour))
+		n, err := revoke(t, s, []session.Tag{a.Tag, c.Tag}, now(), now().Add(time.Hour))
 		if n != 3 || err != nil {
 			t.Errorf("Revoke: %d, %v; want 3", n, err)
 		}
@@ -302,7 +317,7 @@ var clauses = []clause{
 			wantGone(t, s, r)
 		}
 		wantLoad(t, s, other, "x", 1)
-		if n, err := s.Revoke(t.Context(), []session.Tag{a.Tag, ref().Tag}, now(), now().Add(time.Hour)); n != 0 || err != nil {
+		if n, err := revoke(t, s, []session.Tag{a.Tag, ref().Tag}, now(), now().Add(time.Hour)); n != 0 || err != nil {
 			t.Errorf("Revoke of nothing: %d, %v", n, err)
 		}
 	}},
@@ -311,47 +326,232 @@ var clauses = []clause{
 		create(t, s, a, record(time.Second, "x"))
 		create(t, s, sameTag(a), record(time.Hour, "x"))
 		s.advance(2 * time.Second)
-		if n, err := s.Revoke(t.Context(), []session.Tag{a.Tag}, now().Add(2*time.Second), now().Add(time.Hour)); n != 1 || err != nil {
+		if n, err := revoke(t, s, []session.Tag{a.Tag}, now().Add(2*time.Second), now().Add(time.Hour)); n != 1 || err != nil {
 			t.Errorf("Revoke: %d, %v; want 1", n, err)
 		}
 	}},
-	{"Revoke spares what was born later", func(t *testing.T, s *subject) {
-		older := ref()
-		newer := sameTag(older)
-		at := now()
-		create(t, s, older, record(time.Hour, "older"))
-		rec := record(time.Hour, "newer")
-		rec.Born = at.Add(time.Minute)
-		create(t, s, newer, rec)
-		if n, err := s.Revoke(t.Context(), []session.Tag{older.Tag}, at.Add(time.Second), at.Add(time.Hour)); n != 1 || err != nil {
+	{"Revoke ends also what claims to be born later", func(t *testing.T, s *subject) {
+		// Another node's clock may be ahead.
+		r, rec := ref(), record(time.Hour, "x")
+		rec.Born = rec.Born.Add(time.Minute)
+		create(t, s, r, rec)
+		if n, err := revoke(t, s, []session.Tag{r.Tag}, now(), now().Add(time.Hour)); n != 1 || err != nil {
 			t.Errorf("Revoke: %d, %v; want 1", n, err)
 		}
-		wantGone(t, s, older)
-		wantLoad(t, s, newer, "newer", 1)
+		wantGone(t, s, r)
+	}},
+	{"Revoke spares Keep, which counts as born at the mark", func(t *testing.T, s *subject) {
+		keep, rec := ref(), record(time.Hour, "kept")
+		rec.Born = rec.Born.Add(-time.Hour)
+		create(t, s, keep, rec)
+		var others []session.Ref
+		for range 3 {
+			r := sameTag(keep)
+			others = append(others, r)
+			create(t, s, r, rec)
+		}
+		n, err := s.Revoke(t.Context(), session.Revocation{Tags: []session.Tag{keep.Tag}, Keep: keep, At: now(), Until: now().Add(time.Hour)})
+		if n != 3 || err != nil {
+			t.Errorf("Revoke: %d, %v; want 3", n, err)
+		}
+		for _, r := range others {
+			wantGone(t, s, r)
+		}
+		wantLoad(t, s, keep, "kept", 1)
+		changed := record(time.Hour, "changed")
+		changed.Version = 1
+		if err := s.Update(t.Context(), keep, changed); err != nil {
+			t.Errorf("Update of the record that was kept: %v", err)
+		}
+		wantErr(t, "Create born before the mark", try(t, s, sameTag(keep), rec), session.ErrRevoked)
+		if n, err := revoke(t, s, []session.Tag{keep.Tag}, now(), now().Add(time.Hour)); n != 1 || err != nil {
+			t.Errorf("Revoke of the one that was kept: %d, %v", n, err)
+		}
+		wantGone(t, s, keep)
+	}},
+	{"a Keep that is gone is not brought back", func(t *testing.T, s *subject) {
+		r := ref()
+		if _, err := s.Revoke(t.Context(), session.Revocation{Tags: []session.Tag{r.Tag}, Keep: r, At: now(), Until: now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		wantGone(t, s, r)
+	}},
+	{"RevokeAll ends everything, and what began before", func(t *testing.T, s *subject) {
+		var all []session.Ref
+		for i := range 40 {
+			r, rec := ref(), record(time.Hour, "x")
+			rec.Anonymous = i%2 == 0
+			all = append(all, r)
+			create(t, s, r, rec)
+		}
+		if err := s.RevokeAll(t.Context(), now(), now().Add(10*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range all {
+			wantGone(t, s, r)
+		}
+		if left, err := s.List(t.Context(), []session.Tag{all[1].Tag, all[3].Tag}); len(left) != 0 || err != nil {
+			t.Errorf("List: %d, %v", len(left), err)
+		}
+		r, rec := ref(), record(time.Hour, "x")
+		rec.Born = rec.Born.Add(-10 * time.Second)
+		wantErr(t, "Create born before", try(t, s, r, rec), session.ErrRevoked)
+		rec.Born = now()
+		create(t, s, r, rec)
+		wantLoad(t, s, r, "x", 1)
+	}},
+	{"List tells what is alive", func(t *testing.T, s *subject) {
+		a, b, other := ref(), ref(), ref()
+		short := sameTag(a)
+		create(t, s, a, record(time.Hour, "a"))
+		create(t, s, b, record(time.Hour, "b"))
+		create(t, s, other, record(time.Hour, "other"))
+		create(t, s, short, record(time.Second, "short"))
+		gone := sameTag(b)
+		create(t, s, gone, record(time.Hour, "gone"))
+		if _, err := s.Delete(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		s.advance(2 * time.Second)
+		all, err := s.List(t.Context(), []session.Tag{a.Tag, b.Tag, ref().Tag})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[session.Ref]string{}
+		for _, e := range all {
+			got[e.Ref] = string(e.Record.Blob)
+			if e.Record.Version != 1 || e.Record.Expires.IsZero() || !near(e.Record.Born, now()) {
+				t.Errorf("%+v", e.Record)
+			}
+		}
+		if want := (map[session.Ref]string{a: "a", b: "b"}); !maps.Equal(got, want) {
+			t.Errorf("List: %d records %q, want 2", len(all), got)
+		}
+	}},
+	{"a quota drops the oldest, or refuses", func(t *testing.T, s *subject) {
+		var all []session.Ref
+		for i := range 3 {
+			r, rec := ref(), record(time.Hour, "x")
+			if i > 0 {
+				r.Tag = all[0].Tag
+			}
+			rec.Born = rec.Born.Add(time.Duration(i-30) * time.Second)
+			all = append(all, r)
+			create(t, s, r, rec)
+		}
+		newest := sameTag(all[0])
+		_, err := s.Create(t.Context(), newest, record(time.Hour, "x"), session.Quota{Max: 3, Deny: true})
+		wantErr(t, "Create over the quota", err, session.ErrTooMany)
+		wantLoad(t, s, all[0], "x", 1)
+		dropped, err := s.Create(t.Context(), newest, record(time.Hour, "x"), session.Quota{Max: 2})
+		if err != nil || len(dropped) != 2 || dropped[0] != all[0] || dropped[1] != all[1] {
+			t.Errorf("Create: dropped %d, %v", len(dropped), err)
+		}
+		wantGone(t, s, all[0])
+		wantGone(t, s, all[1])
+		wantLoad(t, s, all[2], "x", 1)
+		wantLoad(t, s, newest, "x", 1)
+		if _, err := s.Create(t.Context(), ref(), record(time.Hour, "x"), session.Quota{Max: 1, Deny: true}); err != nil {
+			t.Errorf("another user: %v", err)
+		}
+		if dropped, err := s.Create(t.Context(), sameTag(newest), record(time.Hour, "x"), session.Quota{Max: 3, Deny: true}); err != nil || len(dropped) != 0 {
+			t.Errorf("within the quota: dropped %d, %v", len(dropped), err)
+		}
+	}},
+	{"what is gone does not count towards a quota", func(t *testing.T, s *subject) {
+		first := ref()
+		create(t, s, first, record(time.Second, "x"))
+		second := sameTag(first)
+		create(t, s, second, record(time.Hour, "x"))
+		if _, err := s.Delete(t.Context(), second); err != nil {
+			t.Fatal(err)
+		}
+		s.advance(2 * time.Second)
+		dropped, err := s.Create(t.Context(), sameTag(first), record(time.Hour, "x"), session.Quota{Max: 1, Deny: true})
+		if err != nil || len(dropped) != 0 {
+			t.Errorf("dropped %d, %v", len(dropped), err)
+		}
+	}},
+	{"a quota holds whoever logs in at once", func(t *testing.T, s *subject) {
+		first := ref()
+		create(t, s, first, record(time.Hour, "x"))
+		var all sync.WaitGroup
+		for range 12 {
+			all.Go(func() {
+				if _, err := s.Create(t.Context(), sameTag(first), record(time.Hour, "x"), session.Quota{Max: 5}); err != nil {
+					t.Errorf("Create: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if left, err := s.List(t.Context(), []session.Tag{first.Tag}); len(left) != 5 || err != nil {
+			t.Errorf("%d records, %v; want 5", len(left), err)
+		}
+	}},
+	{"an Ender remembers what ended, and for how long", func(t *testing.T, s *subject) {
+		e, ok := s.Store.(session.Ender)
+		if !ok {
+			t.Skip("the store is no session.Ender")
+		}
+		ended := func(r session.Ref, born time.Time, want bool) {
+			t.Helper()
+			if got, err := e.Ended(t.Context(), r, born); got != want || err != nil {
+				t.Errorf("Ended: %t, %v; want %t", got, err, want)
+			}
+		}
+		a := ref()
+		b := sameTag(a)
+		ended(a, now(), false)
+		for _, d := range []time.Duration{10 * time.Second, time.Second} { // the end only moves away
+			if err := e.End(t.Context(), a, now().Add(d)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended(a, now(), true)
+		ended(b, now(), false)
+		s.advance(9 * time.Second)
+		ended(a, now(), true)
+		s.advance(2 * time.Second)
+		ended(a, now(), false)
+		born := now().Add(-10 * time.Second)
+		if _, err := revoke(t, s, []session.Tag{a.Tag}, now(), now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		ended(b, born, true)
+		ended(b, now(), false)
+		other := ref()
+		ended(other, born, false)
+		if err := e.RevokeAll(t.Context(), now(), now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		ended(other, born, true)
+		ended(other, now(), false)
 	}},
 	{"a login that began before a revocation cannot end after it", func(t *testing.T, s *subject) {
 		r, rec := ref(), record(time.Hour, "x")
-		at := rec.Born.Add(time.Millisecond)
-		if _, err := s.Revoke(t.Context(), []session.Tag{r.Tag}, at, at.Add(time.Hour)); err != nil {
+		at := rec.Born
+		rec.Born = at.Add(-10 * time.Second)
+		if _, err := revoke(t, s, []session.Tag{r.Tag}, at, at.Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Revoke(t.Context(), []session.Tag{r.Tag}, at.Add(-time.Hour), at); err != nil { // marks only move forward
+		if _, err := revoke(t, s, []session.Tag{r.Tag}, at.Add(-time.Hour), at.Add(time.Second)); err != nil { // marks only move forward
 			t.Fatal(err)
 		}
-		wantErr(t, "Create born before the mark", s.Create(t.Context(), r, rec), session.ErrRevoked)
+		wantErr(t, "Create born before the mark", try(t, s, r, rec), session.ErrRevoked)
 		wantGone(t, s, r)
-		rec.Born = at
-		create(t, s, r, rec) // at the very moment is after: the revocation was first
+		rec.Born = now()
+		create(t, s, r, rec)
 		wantLoad(t, s, r, "x", 1)
 	}},
 	{"a revocation mark ends when it was told to", func(t *testing.T, s *subject) {
 		r, rec := ref(), record(time.Hour, "x")
-		at := rec.Born.Add(time.Millisecond)
-		if _, err := s.Revoke(t.Context(), []session.Tag{r.Tag}, at, at.Add(10*time.Second)); err != nil {
+		at := rec.Born
+		rec.Born = at.Add(-20 * time.Second)
+		if _, err := revoke(t, s, []session.Tag{r.Tag}, at, at.Add(10*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		s.advance(9 * time.Second)
-		wantErr(t, "Create while the mark holds", s.Create(t.Context(), r, rec), session.ErrRevoked)
+		wantErr(t, "Create while the mark holds", try(t, s, r, rec), session.ErrRevoked)
 		s.advance(2 * time.Second)
 		create(t, s, r, rec)
 	}},
@@ -388,7 +588,7 @@ var clauses = []clause{
 		for name, end := range map[string]func(session.Ref) error{
 			"delete": func(r session.Ref) error { _, err := s.Delete(t.Context(), r); return err },
 			"revocation": func(r session.Ref) error {
-				_, err := s.Revoke(t.Context(), []session.Tag{r.Tag}, now(), now().Add(time.Hour))
+				_, err := revoke(t, s, []session.Tag{r.Tag}, now(), now().Add(time.Hour))
 				return err
 			},
 			"expiry": func(session.Ref) error { s.advance(11 * time.Second); return nil },
