@@ -210,11 +210,8 @@ func (i *Isolation) report(r *http.Request, err error) {
 	if i.cfg.DangerouslyReportOnly {
 		outcome = event.OutcomeSuccess
 	}
-	c := hardening.ClientOf(r)
-	sink := event.Sink{Logger: i.cfg.Logger, Room: "headers", Name: i.cfg.Name}
-	_ = sink.Emit(r.Context(), event.MaliciousCSRF, // without Audit it has no error
+	emit(i.cfg.Logger, i.cfg.Name, event.MaliciousCSRF, r,
 		slog.String(event.KeyOutcome, outcome),
 		slog.String(event.KeyReason, errors.Unwrap(err).Error()),
-		slog.String(event.KeyObjectType, "origin"), slog.String(event.KeyObject, text.Clip(r.Header.Get("Origin"), 128)),
-		slog.String(event.KeyClient, c.Addr.String()), slog.String(event.KeyRequestID, c.RequestID), slog.String(event.KeyTraceParent, c.TraceParent))
+		slog.String(event.KeyObjectType, "origin"), slog.String(event.KeyObject, text.Clip(r.Header.Get("Origin"), 128)))
 }

@@ -60,31 +60,31 @@ func build(cfg Config) (*Middleware, error) {
 // wrap a handler, the inner one decides every header, and none is sent twice.
 func (m *Middleware) With(name string, change func(*Config)) (*Middleware, error) {
 	f := faults.For("headers")
+	cfg := m.cfg.clone()
+	if change == nil {
+		f.Missing("With.change", "is nil", "pass a func(*headers.Config)")
+	} else {
+		change(&cfg)
+	}
 	if name == "" {
 		f.Missing("With.name", "is empty", "name the route or its purpose")
 	}
-	if change == nil {
-		f.Missing("With.change", "is nil", "pass a func(*headers.Config)")
-	}
-	if err := f.Err(); err != nil {
-		return nil, err
-	}
-	cfg := m.cfg.clone()
-	change(&cfg)
 	cfg.Name, cfg.derived = name, true
 	child, err := build(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("policy %q: %w", name, err)
+		f.Join(fmt.Errorf("policy %q: %w", name, err))
 	}
-	child.tree = m.tree
-	child.drop = slices.DeleteFunc(slices.Clone(managed), func(k string) bool { return slices.Contains(child.secure.keys, k) })
 
 	m.tree.mu.Lock()
 	defer m.tree.mu.Unlock()
 	if m.tree.names[name] {
 		f.Add("With.name", name, "is already a policy's name", "choose another, so that findings can be told apart")
-		return nil, f.Err()
 	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	child.tree = m.tree
+	child.drop = slices.DeleteFunc(slices.Clone(managed), func(k string) bool { return slices.Contains(child.secure.keys, k) })
 	m.tree.names[name] = true
 	m.children = append(m.children, child)
 	return child, nil

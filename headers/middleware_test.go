@@ -303,6 +303,31 @@ func TestWithRefusesWhatNewRefuses(t *testing.T) {
 	}
 }
 
+func TestWithNamesFaultsOfNameAndPolicyAtOnce(t *testing.T) {
+	root := must(headers.New(headers.Config{}))
+	for _, c := range []struct {
+		name, want string
+		change     func(*headers.Config)
+	}{
+		{"", "[With.name HSTS.MaxAge COOP]", func(c *headers.Config) { c.HSTS.MaxAge, c.COOP = 1, "x" }},
+		{"headers", "[COOP With.name]", func(c *headers.Config) { c.COOP = "x" }},
+		{"", "[With.change With.name]", nil},
+		{"a\nb", "[Name COOP]", func(c *headers.Config) { c.COOP = "x" }},
+	} {
+		_, err := root.With(c.name, c.change)
+		var fields []string
+		for e := range hardening.Faults(err) {
+			fields = append(fields, e.Field)
+		}
+		slices.Sort(fields)
+		want := strings.Fields(strings.Trim(c.want, "[]"))
+		slices.Sort(want)
+		if fmt.Sprint(fields) != fmt.Sprint(want) {
+			t.Errorf("%q: got %v, want %v", c.name, fields, want)
+		}
+	}
+}
+
 func TestAConfigChangedAfterNewChangesNothing(t *testing.T) {
 	cfg := headers.Web()
 	cfg.Permissions = []headers.Permission{{Feature: "camera", Allow: []string{"self"}}}

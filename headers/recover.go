@@ -54,12 +54,9 @@ func (m *Middleware) Recover(next http.Handler) http.Handler {
 }
 
 func (m *Middleware) logPanic(r *http.Request, v any, stack []byte) {
-	c := hardening.ClientOf(r)
-	sink := event.Sink{Logger: m.cfg.Logger, Room: "headers", Name: m.cfg.Name}
-	_ = sink.Emit(r.Context(), event.SysCrash, // without Audit it has no error
+	emit(m.cfg.Logger, m.cfg.Name, event.SysCrash, r,
 		slog.String(event.KeyReason, "panic in a handler"),
 		slog.String(event.KeyObjectType, "route"), slog.String(event.KeyObject, r.Pattern), // a path may name a patient
-		slog.String(event.KeyClient, c.Addr.String()), slog.String(event.KeyRequestID, c.RequestID), slog.String(event.KeyTraceParent, c.TraceParent),
 		slog.String(event.KeyError, text.Clip(fmt.Sprint(v), 4096)), slog.String("stack", string(stack)))
 }
 
