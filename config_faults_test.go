@@ -22,6 +22,7 @@ import (
 	"github.com/inovy/hardening/secrets/agefile"
 	"github.com/inovy/hardening/session"
 	"github.com/inovy/hardening/session/password"
+	"github.com/inovy/hardening/session/redissession"
 	"github.com/inovy/hardening/tlsconfig"
 )
 
@@ -105,6 +106,12 @@ func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) e
 			c := session.MemoryConfig{}
 			spoil(&c)
 			_, err := session.NewMemoryStore(c)
+			return err
+		},
+		"redissession.Config": func(spoil func(any)) error {
+			c := redissession.Config{}
+			spoil(&c)
+			_, err := redissession.New(c)
 			return err
 		},
 		"password.Config": func(spoil func(any)) error { c := password.Config{}; spoil(&c); _, err := password.New(c); return err },

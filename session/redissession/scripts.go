@@ -1,0 +1,151 @@
+package redissession
+
+import "github.com/redis/go-redis/v9"
+
+// Every script that looks at a session begins with live(), which answers its
+// fields, or nil if it is gone: absent, or born before one of the two marks.
+// All times are microseconds of Redis's own clock, but x (expires), which is
+// the nodes' own affair: the key's time to live ends the session.
+const live = `
+local function clock() local t = redis.call('TIME'); return t[1] * 1000000 + t[2] end
+local function text(n) return string.format('%.0f', n) end
+local function marked(born, mark, all)
+	local m = redis.call('MGET', mark, all)
+	return (m[1] and born < tonumber(m[1])) or (m[2] and born < tonumber(m[2]))
+end
+local function live(key, mark, all)
+	local v = redis.call('HMGET', key, 'v', 'b', 'x', 'a', 'd')
+	if not v[1] or marked(tonumber(v[2]), mark, all) then return nil end
+	return v
+end
+local function atleast(key, ttl)
+	if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl) end
+end
+local function move(key, at, ttl)
+	local old = redis.call('GET', key)
+	if old and tonumber(old) > at then at = tonumber(old) end
+	local left = redis.call('PTTL', key)
+	if left > ttl then ttl = left end
+	if ttl > 0 then redis.call('SET', key, text(at), 'PX', ttl) end
+	return at
+end
+`
+
+// KEYS of these: session, index, mark, everybody's mark.
+var (
+	loadScript = redis.NewScript(live + `return live(KEYS[1], KEYS[3], KEYS[4]) or false`)
+
+	aliveScript = redis.NewScript(live + `return live(KEYS[1], KEYS[3], KEYS[4]) and 1 or 0`)
+
+	deleteScript = redis.NewScript(live + `
+local v = live(KEYS[1], KEYS[3], KEYS[4])
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return v or false`)
+
+	// ARGV: age, ttl, expires, anonymous, blob, hash, max, deny.
+	createScript = redis.NewScript(live + `
+local now, ttl, most = clock(), tonumber(ARGV[2]), tonumber(ARGV[7])
+local born = now - tonumber(ARGV[1])
+if marked(born, KEYS[3], KEYS[4]) then return {-5} end
+if redis.call('EXISTS', KEYS[1]) == 1 then return {-3} end
+local prefix = string.sub(KEYS[1], 1, -65)
+local answer = {1}
+if most > 0 then
+	local alive = {}
+	for _, h in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+		if live(prefix .. h, KEYS[3], KEYS[4]) then table.insert(alive, h) else
+			redis.call('DEL', prefix .. h)
+			redis.call('ZREM', KEYS[2], h)
+		end
+	end
+	if ARGV[8] == '1' and #alive >= most then return {-4} end
+	while #alive >= most do
+		local h = table.remove(alive, 1)
+		redis.call('DEL', prefix .. h)
+		redis.call('ZREM', KEYS[2], h)
+		table.insert(answer, h)
+	end
+end
+redis.call('HSET', KEYS[1], 'v', '1', 'b', text(born), 'x', ARGV[3], 'a', ARGV[4], 'd', ARGV[5])
+redis.call('PEXPIRE', KEYS[1], ttl)
+if ARGV[4] == '0' then
+	redis.call('ZADD', KEYS[2], text(born), ARGV[6])
+	atleast(KEYS[2], ttl)
+end
+return answer`)
+
+	// ARGV: ttl, expires, version, blob.
+	updateScript = redis.NewScript(live + `
+local v = live(KEYS[1], KEYS[3], KEYS[4])
+if not v then return -1 end
+if v[1] ~= ARGV[3] then return -2 end
+local ttl = tonumber(ARGV[1])
+redis.call('HSET', KEYS[1], 'x', ARGV[2], 'd', ARGV[4])
+redis.call('HINCRBY', KEYS[1], 'v', 1)
+redis.call('PEXPIRE', KEYS[1], ttl)
+atleast(KEYS[2], ttl)
+return 1`)
+
+	// ARGV: ttl, expires.
+	touchScript = redis.NewScript(live + `
+local v = live(KEYS[1], KEYS[3], KEYS[4])
+if not v then return -1 end
+if tonumber(ARGV[2]) > tonumber(v[3]) then
+	local ttl = tonumber(ARGV[1])
+	redis.call('HSET', KEYS[1], 'x', ARGV[2])
+	redis.call('PEXPIRE', KEYS[1], ttl)
+	atleast(KEYS[2], ttl)
+end
+return 1`)
+)
+
+// KEYS of these: index, mark, everybody's mark. ARGV[1]: what the sessions'
+// keys begin with.
+var (
+	listScript = redis.NewScript(live + `
+local answer = {}
+for _, h in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+	local v = live(ARGV[1] .. h, KEYS[2], KEYS[3])
+	if v then
+		table.insert(answer, h)
+		for i = 1, 5 do table.insert(answer, v[i]) end
+	end
+end
+return answer`)
+
+	// ARGV: prefix, age of the mark, ttl of the mark, hash to keep.
+	revokeScript = redis.NewScript(live + `
+local n, kept = 0, false
+for _, h in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+	local key = ARGV[1] .. h
+	local v = live(key, KEYS[2], KEYS[3])
+	if v and h == ARGV[4] then kept = true else
+		if v then n = n + 1 end
+		redis.call('DEL', key)
+		redis.call('ZREM', KEYS[1], h)
+	end
+end
+if ARGV[4] ~= '' and not kept then kept = live(ARGV[1] .. ARGV[4], KEYS[2], KEYS[3]) ~= nil end
+local at = move(KEYS[2], clock() - tonumber(ARGV[2]), tonumber(ARGV[3]))
+if kept then redis.call('HSET', ARGV[1] .. ARGV[4], 'b', text(at)) end
+return n`)
+)
+
+var (
+	// KEYS: a mark. ARGV: age, ttl.
+	markScript = redis.NewScript(live + `
+move(KEYS[1], clock() - tonumber(ARGV[1]), tonumber(ARGV[2]))
+return 1`)
+
+	// KEYS: an end. ARGV: ttl.
+	endScript = redis.NewScript(live + `
+local ttl = tonumber(ARGV[1])
+if redis.call('PTTL', KEYS[1]) < ttl then redis.call('SET', KEYS[1], '1', 'PX', ttl) end
+return 1`)
+
+	// KEYS: an end, mark, everybody's mark. ARGV: age.
+	endedScript = redis.NewScript(live + `
+if redis.call('EXISTS', KEYS[1]) == 1 or marked(clock() - tonumber(ARGV[1]), KEYS[2], KEYS[3]) then return 1 end
+return 0`)
+)
