@@ -21,6 +21,9 @@ const (
 
 const fixDate = "write when the value was made, as 2026-11-01 or 2026-11-01T08:00:00Z"
 
+// unset reports whether the environment says nothing about the dates of f.
+func (f *field) unset() bool { return os.Getenv(f.created) == "" && os.Getenv(f.expires) == "" }
+
 // besideVariable reads the companions of a variable of the environment.
 func (f *field) besideVariable() (dates, *flaw) {
 	created, expires := os.Getenv(f.created), os.Getenv(f.expires)

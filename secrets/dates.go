@@ -50,6 +50,17 @@ func datesOf(k kind, value []byte, beside dates, meta *Meta) (dates, *flaw) {
 	return d, nil
 }
 
+// mayHoldDates reports, in one look, whether datesInside can find anything.
+func mayHoldDates(k kind, text []byte) bool {
+	switch k {
+	case kindToken:
+		return bytes.HasPrefix(text, []byte("ey")) || bytes.IndexByte(text, '=') >= 0
+	case kindURL, kindPEM:
+		return true
+	}
+	return false
+}
+
 // datesInside finds the dates that a value itself holds: iat and exp of a JSON
 // Web Token (RFC 7519), the validity of the first certificate of PEM text
 // (RFC 5280), st and se of an Azure shared access signature. Nothing is

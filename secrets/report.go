@@ -96,6 +96,14 @@ func (l *Loader) Report() []Status {
 	return out
 }
 
+// ageless reports whether nothing at all is known about the age of an item that
+// has a maximum age: it is Unproven now, and time does not change that. It says
+// in one look what status says in many.
+func (st *state) ageless(i int) bool {
+	it := &st.items[i]
+	return it.age == nil && it.ring == nil && it.written.IsZero() && it.field.maxAge > 0 && len(st.failures) == 0
+}
+
 // status tells how an item stands at a moment.
 func (st *state) status(i int, now time.Time) Status {
 	it := &st.items[i]

@@ -162,18 +162,22 @@ func (b *ringBox) dated(fn func(ringKey)) {
 // with. A state whose record the audit handler
 // refused is announced at the next review. l.mu is held.
 func (l *Loader) review(ctx context.Context) (changed []Status, err error) {
-	st, now, sink := l.current(), time.Now(), l.opts.sink()
+	st, now := l.current(), time.Now()
 	first := l.states == nil
 	if first {
 		l.states = make([]State, len(st.items))
 	}
 	for i := range st.items {
+		if st.ageless(i) && (first || l.states[i] == Unproven) { // as most of an environment: nothing to announce
+			l.states[i] = Unproven
+			continue
+		}
 		s := st.status(i, now)
 		if s.State == l.states[i] {
 			continue
 		}
 		if name := eventOf(s.State); name != "" {
-			if bad := sink.Emit(ctx, name, slog.String(event.KeyObjectType, "secret"), slog.String(event.KeyObject, s.Name),
+			if bad := l.opts.sink().Emit(ctx, name, slog.String(event.KeyObjectType, "secret"), slog.String(event.KeyObject, s.Name),
 				slog.String(event.KeyReason, s.reason())); bad != nil {
 				err = errors.Join(err, bad)
 				continue
@@ -258,6 +262,9 @@ func (l *Loader) nextChange(now time.Time) time.Duration {
 	}
 	st := l.current()
 	for i := range st.items {
+		if st.ageless(i) {
+			continue
+		}
 		s := st.status(i, now)
 		if !s.Expires.IsZero() {
 			consider(s.Expires)

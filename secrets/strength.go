@@ -159,7 +159,11 @@ func stepped(b []byte) bool {
 func steppedBy[N uint8 | uint32](b []byte) bool {
 	var count [256]N
 	most := N(0)
+	half := len(b)/2 + 4 // most random texts are known to be that by then
 	for i := 1; i < len(b); i++ {
+		if i == half && (int(most)+len(b)-i)*2 <= len(b)-1 {
+			return false
+		}
 		d := b[i] - b[i-1]
 		count[d]++
 		most = max(most, count[d])
