@@ -46,9 +46,20 @@ func makeSecrets(dir string) error {
 		}
 		return writeFile(path, []byte(value))
 	}
+	// A password holds no date: a file beside it says when it was made. Neither
+	// is ever written over.
+	password := func(name string) error {
+		return cmp.Or(missing(name, demoPassword), missing(name+"_CREATED_AT", func() (string, error) {
+			info, err := os.Stat(filepath.Join(dir, name))
+			if err != nil {
+				return "", err
+			}
+			return info.ModTime().UTC().Format(time.RFC3339), nil
+		}))
+	}
 	err := missing("SESSION_KEY", sessionKey)
 	for _, u := range demoUsers {
-		err = cmp.Or(err, missing("PASSWORD_"+strings.ToUpper(u.ID), demoPassword))
+		err = cmp.Or(err, password("PASSWORD_"+strings.ToUpper(u.ID)))
 	}
 	return err
 }
