@@ -17,6 +17,7 @@ import (
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/auditlog"
 	"github.com/inovy/hardening/headers"
+	"github.com/inovy/hardening/headers/cors"
 	"github.com/inovy/hardening/ratelimit"
 	"github.com/inovy/hardening/secrets"
 	"github.com/inovy/hardening/secrets/agefile"
@@ -82,6 +83,12 @@ func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) e
 			c := headers.RedirectConfig{}
 			spoil(&c)
 			_, err := headers.RedirectHTTPS(c)
+			return err
+		},
+		"cors.Config": func(spoil func(any)) error {
+			c := cors.Config{}
+			spoil(&c)
+			_, err := cors.New(c)
 			return err
 		},
 		"ratelimit.Config": func(spoil func(any)) error {

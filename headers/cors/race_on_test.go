@@ -1,0 +1,6 @@
+//go:build race
+
+package cors_test
+
+// raceDetector is whether allocations are inflated by the race detector.
+const raceDetector = true
