@@ -19,6 +19,7 @@ const module = "github.com/inovy/hardening"
 // bring into their binary, by name and with what those modules link themselves.
 // A package that is not listed may link nothing.
 var mayLink = map[string][]string{
+	"headers/cors":         {"golang.org/x/net"},
 	"ratelimit":            {"github.com/ulule/limiter/v3", "github.com/pkg/errors"},
 	"session":              {"github.com/gorilla/securecookie"},
 	"session/storetest":    {"session"},
