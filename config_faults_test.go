@@ -122,6 +122,18 @@ func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) e
 			return err
 		},
 		"password.Config": func(spoil func(any)) error { c := password.Config{}; spoil(&c); _, err := password.New(c); return err },
+		"password.PolicyConfig": func(spoil func(any)) error {
+			c := password.PolicyConfig{}
+			spoil(&c)
+			_, err := password.NewPolicy(c)
+			return err
+		},
+		"password.HIBPConfig": func(spoil func(any)) error {
+			c := password.HIBPConfig{}
+			spoil(&c)
+			_, err := password.NewHIBP(c)
+			return err
+		},
 		"secrets.Options": func(spoil func(any)) error {
 			c := secrets.Options{}
 			spoil(&c)

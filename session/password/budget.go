@@ -19,6 +19,7 @@ type budget struct {
 
 	mu      sync.Mutex // guards the fields below
 	used    int64
+	peak    int64     // the most that was used at one time
 	waiters list.List // of *waiter
 }
 
@@ -35,7 +36,7 @@ func (b *budget) acquire(ctx context.Context, kib int64) error {
 	}
 	b.mu.Lock()
 	if b.waiters.Len() == 0 && b.used+kib <= b.total {
-		b.used += kib
+		b.take(kib)
 		b.mu.Unlock()
 		return nil
 	}
@@ -64,6 +65,12 @@ func (b *budget) acquire(ctx context.Context, kib int64) error {
 	return ctx.Err()
 }
 
+// take uses memory, with mu held.
+func (b *budget) take(kib int64) {
+	b.used += kib
+	b.peak = max(b.peak, b.used)
+}
+
 func (b *budget) release(kib int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,7 +85,7 @@ func (b *budget) grant() {
 		if b.used+w.kib > b.total {
 			return
 		}
-		b.used += w.kib
+		b.take(w.kib)
 		b.waiters.Remove(e)
 		close(w.ready)
 	}

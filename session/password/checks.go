@@ -34,10 +34,10 @@ func (h *Hasher) Check() []hardening.Finding {
 	return []hardening.Finding{
 		{
 			ID: "HDN-PASSWORD-001", Component: h.cfg.Name, Severity: hardening.High,
-			Title:    "Passwords are hashed with argon2id at OWASP's minimum cost or more",
-			Passed:   p.meetsOWASP(),
-			Observed: p.String(), Expected: "as strong as " + OWASPMinimum().String(),
-			Remedy:   "leave Config.Params zero",
+			Title:    "Passwords are hashed at OWASP's minimum cost or more",
+			Passed:   h.cfg.Algorithm == Argon2id && p.meetsOWASP() || h.cfg.Algorithm == Bcrypt && h.cfg.BcryptCost >= minBcryptCost,
+			Observed: h.cost(), Expected: "as strong as argon2id " + OWASPMinimum().String(),
+			Remedy:   "leave Config.Params and Config.BcryptCost zero",
 			Controls: storage,
 		},
 		{
@@ -72,5 +72,28 @@ func (h *Hasher) Check() []hardening.Finding {
 			Remedy:   "leave Config.MaxWaiting zero",
 			Controls: load,
 		},
+		{
+			ID: "HDN-PASSWORD-006", Component: h.cfg.Name, Severity: hardening.Low,
+			Title:    "Passwords are hashed with a memory-hard algorithm",
+			Passed:   h.cfg.Algorithm == Argon2id,
+			Observed: h.cfg.Algorithm.String(), Expected: Argon2id.String(),
+			Remedy:   "leave Config.Algorithm zero; bcrypt hashes are replaced as their users log in",
+			Controls: storage,
+		},
+		{
+			ID: "HDN-PASSWORD-007", Component: h.cfg.Name, Severity: hardening.Low,
+			Title:    "Hashes are of no use without a key that is not in the database",
+			Passed:   h.cfg.Pepper != nil,
+			Observed: fmt.Sprintf("Pepper set %t", h.cfg.Pepper != nil), Expected: "Pepper set true",
+			Remedy:   "set Config.Pepper to a *secrets.Ring that the secrets package loads",
+			Controls: storage,
+		},
 	}
+}
+
+func (h *Hasher) cost() string {
+	if h.cfg.Algorithm == Bcrypt {
+		return fmt.Sprintf("bcrypt cost %d", h.cfg.BcryptCost)
+	}
+	return "argon2id " + h.cfg.Params.String()
 }

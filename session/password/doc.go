@@ -1,7 +1,10 @@
-// Package password stores passwords as argon2id hashes and checks them, within
-// a memory budget.
+// Package password stores passwords as argon2id or bcrypt hashes, with a pepper
+// if there is one, checks them within a memory budget, and says which new ones
+// are good enough.
 //
 //	passwords, err := password.New(password.Config{})
+//	policy, err := password.NewPolicy(password.PolicyConfig{Words: []string{"portal"}})
+//	err = policy.Accept(ctx, typed, user.Login, user.Name) // when one is chosen
 //	stored, err := passwords.Hash(ctx, typed)
 //
 //	res, err := passwords.Verify(ctx, stored, typed) // stored == "" for an unknown user
@@ -12,7 +15,7 @@
 // # Threat model
 //
 // A stolen table: argon2id with at least OWASP's minimum cost, a random salt
-// for each password. A flood of logins: hashing takes memory by design, so a
+// for each password, and a pepper, without which there is nothing to guess at. A flood of logins: hashing takes memory by design, so a
 // budget bounds how many run at once and how many wait; the rest get [ErrBusy]
 // or their context's error, and should be answered with 503. A hostile row in
 // the table: what a stored hash may cost is capped before it is computed. Who
@@ -21,5 +24,8 @@
 // is to be written only where the old hash still stands. Not covered: weak
 // passwords, guessing over the network (limit it), and a server that is taken
 // over while users log in. Passwords are taken byte for byte, neither trimmed
-// nor cut (ASVS v5.0.0-6.2.8).
+// nor cut (ASVS v5.0.0-6.2.8): what bcrypt would cut off is refused.
+//
+// The budget bounds what hashes hold; the garbage collector lets go of it
+// later, so plan for about twice as much.
 package password

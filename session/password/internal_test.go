@@ -3,6 +3,8 @@ package password
 import (
 	"context"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +104,72 @@ func FuzzParsePHC(f *testing.F) {
 		}
 		if p := h.params; p.MemoryKiB > maxMemoryKiB || p.Passes == 0 || p.Passes > maxPasses || p.Lanes == 0 || p.Lanes > maxLanes || p.MemoryKiB < 8*uint32(p.Lanes) {
 			t.Errorf("%q costs %v", s, p)
+		}
+	})
+}
+
+// Whatever is stored, a wrong password costs the work of the present setting.
+func TestMissingWorkIsMadeUpExactly(t *testing.T) {
+	due := OWASPMinimum()
+	want := int64(due.MemoryKiB) * int64(due.Passes)
+	for _, done := range []Params{{8, 1, 1}, {64, 1, 1}, {4096, 3, 1}, {7168, 5, 1}, {12288, 3, 1}, {19456, 1, 1}, {19456, 2, 1}, {65536, 3, 4}} {
+		work := int64(done.MemoryKiB) * int64(done.Passes)
+		for _, p := range missing(done, due) {
+			work += int64(p.MemoryKiB) * int64(p.Passes)
+			if p.MemoryKiB > due.MemoryKiB || p.MemoryKiB < 8 || p.Passes == 0 {
+				t.Errorf("%v: %v", done, p)
+			}
+		}
+		own := int64(done.MemoryKiB) * int64(done.Passes)
+		if own < want && (work < want-8 || work > want) || own >= want && work != own {
+			t.Errorf("%v: work %d, want %d", done, work, want)
+		}
+	}
+}
+
+// The memory that hashes hold at one time never exceeds the budget.
+func TestTwoHundredLoginsStayUnderTheBudget(t *testing.T) {
+	const mib = 16
+	h, err := New(Config{Params: Params{MemoryKiB: 4096, Passes: 1, Lanes: 1}, DangerouslyWeak: true, MemoryMiB: mib})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := h.Hash(t.Context(), "secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			if res, err := h.Verify(t.Context(), stored, "secret"); err != nil || !res.OK {
+				t.Errorf("%+v, %v", res, err)
+			}
+		})
+	}
+	all.Wait()
+	if peak := h.budget.peak; peak > mib<<10 || peak < 4096 || h.budget.used != 0 {
+		t.Errorf("at most %d KiB at one time, %d left over", peak, h.budget.used)
+	} else {
+		t.Logf("at most %d KiB at one time", peak)
+	}
+}
+
+func FuzzParseStored(f *testing.F) {
+	f.Add("$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")
+	f.Add("$bcrypt-hmac-sha384$keyid=AAAAAA$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")
+	f.Add("$argon2id$v=19$m=19456,t=2,p=1,keyid=AAAAAA$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
+	f.Add("$2a$")
+	keys := &pepperKeys{keys: []*pepper{{key: make([]byte, pepperSize)}}}
+	f.Fuzz(func(t *testing.T, s string) {
+		h, err := parseStored(s, keys)
+		if err != nil {
+			if !errors.Is(err, ErrHash) {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		if h.bcrypt != nil && (h.cost < 4 || h.cost > maxBcryptCost || !strings.HasSuffix(s, string(h.bcrypt))) {
+			t.Errorf("%q is read as %q of cost %d", s, h.bcrypt, h.cost)
 		}
 	})
 }

@@ -152,7 +152,14 @@ func TestHostileStoredHashes(t *testing.T) {
 		"a megabyte":                     strings.Repeat("$", 1<<20),
 		"argon2i":                        with(1, "argon2i"),
 		"argon2d":                        with(1, "argon2d"),
-		"bcrypt":                         "$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+		"bcrypt for an hour":             "$2a$24$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+		"bcrypt of cost 3":               "$2a$03$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+		"the broken 2x of bcrypt":        "$2x$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+		"bcrypt cut short":               "$2a$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMU",
+		"bcrypt and more":                "$2a$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUWx",
+		"bcrypt in another alphabet":     "$2a$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWM+W",
+		"bcrypt with a foreign pepper":   "$bcrypt-hmac-sha384$keyid=AAAAAA$2a$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+		"a foreign pepper":               with(3, "m=64,t=1,p=1,keyid=AAAAAA"),
 		"version 16":                     with(2, "v=16"),
 		"no memory":                      with(3, "m=0,t=1,p=1"),
 		"four terabytes of memory":       with(3, "m=4294967295,t=1,p=1"),
@@ -319,6 +326,8 @@ func TestEveryFindingFlips(t *testing.T) {
 		"HDN-PASSWORD-003": {MemoryMiB: 8192},
 		"HDN-PASSWORD-004": {MemoryMiB: 40},
 		"HDN-PASSWORD-005": {MaxWaiting: 1},
+		"HDN-PASSWORD-006": {Algorithm: password.Bcrypt},
+		"HDN-PASSWORD-007": {},
 	}
 	check := func(cfg password.Config) map[string]hardening.Finding {
 		h, err := password.New(cfg)
@@ -331,15 +340,45 @@ func TestEveryFindingFlips(t *testing.T) {
 		}
 		return m
 	}
-	good := check(password.Config{Name: "staff"})
+	good := check(password.Config{Name: "staff", Pepper: newPepper("one")})
 	if len(good) != len(flips) {
 		t.Errorf("%d findings, %d flips", len(good), len(flips))
 	}
+	flipped(t, good, func(id string) hardening.Finding { return check(flips[id])[id] })
+	if weak := check(password.Config{Algorithm: password.Bcrypt, BcryptCost: 4, DangerouslyWeak: true})["HDN-PASSWORD-001"]; weak.Passed {
+		t.Error("bcrypt of cost 4 passes")
+	}
+
+	policy := func(cfg password.PolicyConfig) map[string]hardening.Finding {
+		p, err := password.NewPolicy(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := map[string]hardening.Finding{}
+		for _, f := range p.Check() {
+			m[f.ID] = f
+		}
+		return m
+	}
+	hibp, err := password.NewHIBP(password.HIBPConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	weaker := map[string]password.PolicyConfig{"HDN-PASSWORD-008": {MinLength: 8}, "HDN-PASSWORD-009": {}}
+	good = policy(password.PolicyConfig{Name: "staff", Breached: hibp})
+	if len(good) != len(weaker) {
+		t.Errorf("%d findings, %d flips", len(good), len(weaker))
+	}
+	flipped(t, good, func(id string) hardening.Finding { return policy(weaker[id])[id] })
+}
+
+func flipped(t *testing.T, good map[string]hardening.Finding, flip func(id string) hardening.Finding) {
+	t.Helper()
 	for id, f := range good {
 		if !f.Passed || f.Component != "staff" || f.Title == "" || f.Observed == "" || f.Expected == "" || f.Remedy == "" || len(f.Controls) == 0 {
 			t.Errorf("%+v", f)
 		}
-		if bad := check(flips[id])[id]; bad.Passed || bad.ID != id || bad.Observed == f.Observed {
+		if bad := flip(id); bad.Passed || bad.ID != id || bad.Observed == f.Observed {
 			t.Errorf("%s did not flip: %v", id, bad)
 		}
 	}

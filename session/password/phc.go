@@ -65,17 +65,24 @@ var ErrHash = errors.New("password: the stored hash cannot be checked")
 // phc is an argon2id hash in the PHC string format:
 //
 //	$argon2id$v=19$m=19456,t=2,p=1$<salt>$<tag>
+//	$argon2id$v=19$m=19456,t=2,p=1,keyid=<id>$<salt>$<tag>
 //
-// with salt and tag in base64 without padding.
+// with salt, tag and id in base64 without padding. With a key id, what was
+// hashed is the HMAC-SHA384 of the password under that pepper.
 type phc struct {
 	params    Params
 	salt, tag []byte
+	pepper    *pepperID // nil = none
 }
 
 var base64PHC = base64.RawStdEncoding.Strict()
 
 func (h phc) String() string {
-	return fmt.Sprintf("$argon2id$v=%d$%s$%s$%s", version, h.params, base64PHC.EncodeToString(h.salt), base64PHC.EncodeToString(h.tag))
+	keyID := ""
+	if h.pepper != nil {
+		keyID = ",keyid=" + h.pepper.String()
+	}
+	return fmt.Sprintf("$argon2id$v=%d$%s%s$%s$%s", version, h.params, keyID, base64PHC.EncodeToString(h.salt), base64PHC.EncodeToString(h.tag))
 }
 
 // parsePHC reads a stored hash: exactly the form that String writes.
@@ -96,6 +103,13 @@ func parsePHC(s string) (phc, error) {
 	}
 	var h phc
 	costs := strings.Split(parts[3], ",")
+	if len(costs) == 4 {
+		id, ok := parsePepperID(costs[3])
+		if !ok {
+			return bad("its key id does not read")
+		}
+		h.pepper, costs = &id, costs[:3]
+	}
 	if len(costs) != 3 {
 		return bad("its parameters are not m, t and p")
 	}
