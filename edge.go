@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/inovy/hardening/internal/event"
 	"github.com/inovy/hardening/internal/text"
@@ -74,8 +72,7 @@ type EdgeConfig struct {
 type Edge struct {
 	cfg EdgeConfig
 
-	ignored    atomic.Int64 // forwarding headers ignored since the last warning
-	lastWarned atomic.Int64 // unix nanoseconds
+	ignored event.Seldom // requests whose forwarding headers were not believed
 }
 
 // NewEdge returns an Edge, or every fault of cfg at once as [ConfigError]s.
@@ -297,15 +294,11 @@ func (e *Edge) Check() []Finding {
 	}
 }
 
-const warnEvery = time.Minute
-
 func (e *Edge) warnIgnored(ctx context.Context, peer netip.Addr) {
-	n := e.ignored.Add(1)
-	last, now := e.lastWarned.Load(), time.Now().UnixNano()
-	if last != 0 && now >= last && now-last < int64(warnEvery) || !e.lastWarned.CompareAndSwap(last, now) {
+	n := e.ignored.Next()
+	if n == 0 {
 		return
 	}
-	e.ignored.Add(-n)
 	log := e.cfg.Logger
 	if log == nil {
 		log = slog.Default()
