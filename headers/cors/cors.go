@@ -110,11 +110,13 @@ func (v *values) set(h http.Header, i int, key, value string) {
 
 func (c *CORS) actual(w http.ResponseWriter, r *http.Request, origin []string) {
 	h := w.Header()
+	if c.any { // also without Origin, because a cache may keep the answer for a page of another site
+		c.share(h, "*", false)
+		return
+	}
 	allowed, anonymous := c.allows(origin)
 	if !allowed {
-		if !c.any {
-			c.addVary(h, hOrigin)
-		}
+		c.addVary(h, hOrigin)
 		if len(origin) > 0 && !sameOrigin(r, origin) {
 			c.report(r, origin, "the origin is not allowed", event.OutcomeDenied)
 		}
@@ -123,8 +125,13 @@ func (c *CORS) actual(w http.ResponseWriter, r *http.Request, origin []string) {
 	if anonymous {
 		c.report(r, origin, "the origin is not allowed", event.OutcomeSuccess)
 	}
+	c.share(h, origin[0], anonymous)
+}
+
+// share lets origin read the answer.
+func (c *CORS) share(h http.Header, origin string, anonymous bool) {
 	v := new(values)
-	c.grant(h, v, origin[0], hOrigin, anonymous)
+	c.grant(h, v, origin, hOrigin, anonymous)
 	if c.exposed != "" {
 		v.set(h, 2, hExpose, c.exposed)
 	}
