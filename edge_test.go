@@ -287,6 +287,7 @@ func TestIgnoredForwardingIsWarnedOfOnceAMinute(t *testing.T) {
 			t.Fatalf("%d warnings, want 1:\n%s", n, &out)
 		}
 		time.Sleep(time.Minute) // virtual: the bubble's clock
+		synctest.Wait()
 		seen(e, request("192.0.2.7:1", "X-Forwarded-Proto", "https"))
 		if n := strings.Count(out.String(), "forwarded_header_ignored"); n != 2 || !strings.Contains(out.String(), "count=100") {
 			t.Fatalf("the second warning must count what the first left out:\n%s", &out)
