@@ -88,7 +88,8 @@ type load struct {
 	arena     arena
 	scratch   []byte // the public value that is looked at
 	lives     *liveSet
-	failed    []bool // by field.order
+	failed    []bool   // by field.order
+	broken    []string // sources that could not be asked
 	items     []item
 	seed      maphash.Seed
 }
@@ -113,7 +114,8 @@ type origin struct {
 	file    *fileRef  // nil: none
 	meta    *Meta     // what a provider said; nil: none was asked
 	source  int
-	sum     uint64 // of the text, unless it came from the environment
+	renewed time.Time // when a reload took it over; zero: it was loaded
+	sum     uint64    // of the text, unless it came from the environment
 }
 
 // fromEnvironment is the origin that most items of ordinary services share.
@@ -178,6 +180,7 @@ func (l *load) destroy() {
 
 // complain reports a fault of a source.
 func (l *load) complain(source int, bad flaw) {
+	l.broken = appendNew(l.broken, l.opts.Sources[source].impl.label())
 	l.faults.Add(fmt.Sprintf("Options.Sources[%d]", source), l.opts.Sources[source].impl.label(), bad.reason, bad.fix)
 }
 
@@ -217,7 +220,7 @@ func (l *load) fill(dst reflect.Value) {
 		case r == nil && f.optional:
 			continue
 		case r == nil:
-			l.faults.Missing(f.path, f.name+": is missing in "+l.sources(), "set it there; an empty value counts as missing, and a Load takes what it found out of the environment")
+			l.faults.Missing(f.path, f.name+": is missing in "+l.sources(), l.fixMissing(f))
 			l.failed[f.order] = true
 			continue
 		}
@@ -351,20 +354,6 @@ func (l *load) bytes(r *ref) []byte {
 	}
 	l.scratch = append(l.scratch[:0], r.text...)
 	return l.scratch
-}
-
-func (l *load) sources() string {
-	var b bytes.Buffer
-	for i, s := range l.opts.Sources {
-		if s.impl == nil {
-			continue
-		}
-		if i > 0 {
-			b.WriteString(" and ")
-		}
-		b.WriteString(s.impl.label())
-	}
-	return b.String()
 }
 
 // arena holds copies of short texts side by side, which costs one allocation

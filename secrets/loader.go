@@ -18,6 +18,10 @@ var ErrClosed = errors.New("secrets: the loader is closed")
 // Loader reports on what one [Load] loaded, keeps Live and Ring fields up to
 // date, and wipes it in the end. It holds the same opaque secrets as the struct
 // that was filled. All methods are safe for concurrent use.
+//
+// Keep the Loader, and Close it in the end. One that watches files or a Provider
+// lives until then; one that watches nothing may be dropped, and then announces
+// no secret that becomes due.
 type Loader struct {
 	_       [0]func()
 	opts    Options

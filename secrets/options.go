@@ -25,8 +25,8 @@ type Options struct {
 	// Env().
 	Sources []Source
 	// PollInterval is the time between two looks at the files that Live and Ring
-	// fields came from. A change is taken over once two looks have seen it
-	// alike. Default: 10 seconds.
+	// fields came from, at least a second. A change is taken over once two looks
+	// have seen it alike. Default: 10 seconds.
 	PollInterval time.Duration
 	// FetchInterval is the time between two questions to a [Provider] about the
 	// Live and Ring fields that came from it. Default: 5 minutes.
@@ -51,6 +51,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+const minPoll = time.Second
+
 // check reports the faults of o and returns a copy with the defaults in.
 func (o Options) check(c *faults.Collector) Options {
 	if !o.Environment.Valid() {
@@ -66,8 +68,11 @@ func (o Options) check(c *faults.Collector) Options {
 			c.Missing(fmt.Sprintf("Options.Sources[%d]", i), "is a zero Source", "make it with Env, Dir, Systemd, DotEnv, Encrypted or From")
 		}
 	}
-	if o.PollInterval < 0 {
+	switch {
+	case o.PollInterval < 0:
 		c.Add("Options.PollInterval", o.PollInterval, "is negative", "leave it zero for 10 seconds")
+	case o.PollInterval > 0 && o.PollInterval < minPoll:
+		c.Add("Options.PollInterval", o.PollInterval, "is shorter than a second, and every look reads all files", "leave it zero for 10 seconds, and call Reload where a change is known")
 	}
 	if o.FetchInterval < 0 {
 		c.Add("Options.FetchInterval", o.FetchInterval, "is negative", "leave it zero for 5 minutes")

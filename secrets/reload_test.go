@@ -251,7 +251,6 @@ func TestAPairIsNeverMixed(t *testing.T) {
 		Password *secrets.Live `secret:"PASSWORD,kind=password"`
 	}
 	opts := from(secrets.Dir(dir))
-	opts.PollInterval = 200 * time.Microsecond
 	l, err := secrets.Load(t.Context(), &cfg, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -284,6 +283,16 @@ func TestAPairIsNeverMixed(t *testing.T) {
 			}
 		})
 	}
+	wg.Go(func() { // looks as often as it can, also in the middle of a swap
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				_ = l.Reload(t.Context())
+			}
+		}
+	})
 	for i := 1; i <= rotations; i++ {
 		generation(i)
 		if i%2 == 0 { // every other generation stands until it was taken over
@@ -560,13 +569,20 @@ func TestASecretFieldNeverChangesAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestNegativeIntervalsAreFaults(t *testing.T) {
+func TestNegativeAndTinyIntervalsAreFaults(t *testing.T) {
 	opts := from(secrets.Env())
 	opts.PollInterval, opts.FetchInterval = -1, -1
 	_, err := secrets.Load(t.Context(), &struct {
 		P string `secret:"P,public,default=x"`
 	}{}, opts)
 	if lines := faultsOf(t, err); len(lines) != 2 {
+		t.Errorf("got %q", lines)
+	}
+	opts.PollInterval, opts.FetchInterval = 999*time.Millisecond, 0
+	_, err = secrets.Load(t.Context(), &struct {
+		P string `secret:"P,public,default=x"`
+	}{}, opts)
+	if lines := faultsOf(t, err); len(lines) != 1 || !strings.Contains(lines[0], "shorter than a second") {
 		t.Errorf("got %q", lines)
 	}
 }

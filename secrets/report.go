@@ -3,6 +3,7 @@ package secrets
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -43,6 +44,14 @@ type Status struct {
 	MaxAge     time.Duration // 0: none, for the reason in its tag
 	State      State
 	Note       string // what does not add up, for a person to look at; mostly empty
+
+	// NeedsRestart is set where only a restart takes a new value over: the field
+	// is a Secret, or what it came from does not change while the service runs:
+	// the environment, a credential of systemd, or a file that is a mount of its
+	// own.
+	NeedsRestart bool
+	LastReload   time.Time // when a new value was taken over; zero: that of Load is in use
+	LastError    string    // why the last look at its source changed nothing; "" if it did not fail
 
 	restamped, undated bool
 }
@@ -92,8 +101,26 @@ func (l *Loader) Report() []Status {
 	out := make([]Status, len(st.items))
 	for i := range st.items {
 		out[i] = st.status(i, now)
+		out[i].NeedsRestart = l.needsRestart(&st.items[i])
+		switch {
+		case out[i].Note != "" || !out[i].NeedsRestart:
+		case slices.Contains(st.stale, out[i].Name):
+			out[i].Note = "restart needed: its source has a new value, and the field keeps what was loaded"
+		case l.fromSystemd(&st.items[i]):
+			out[i].Note = "restart needed after a rotation: systemd does not change credentials while a service runs"
+		}
 	}
 	return out
+}
+
+func (l *Loader) needsRestart(it *item) bool {
+	return it.field.target == toSecret || it.env || l.fromSystemd(it) || slices.Contains(l.fixed, it.field.name) ||
+		it.file == nil && it.meta == nil // the default of a tag
+}
+
+func (l *Loader) fromSystemd(it *item) bool {
+	_, is := l.opts.Sources[it.source].impl.(systemdSource)
+	return is && it.file != nil
 }
 
 // ageless reports whether nothing at all is known about the age of an item that
@@ -148,8 +175,13 @@ func (st *state) status(i int, now time.Time) Status {
 	case s.undated:
 		s.Note = "changed without a new date: its value is new and its date is not"
 	}
+	s.LastReload = it.renewed
 	for _, f := range st.failures {
-		if f.fault.Field == s.Field && s.State != Expired {
+		if f.fault.Field != s.Field {
+			continue
+		}
+		s.LastError = f.fault.Reason
+		if s.State != Expired {
 			s.State, s.Note = Invalid, f.fault.Reason
 		}
 	}

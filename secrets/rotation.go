@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+	"weak"
 
 	"github.com/inovy/hardening/internal/event"
 )
@@ -231,7 +232,15 @@ func (l *Loader) schedule(late error) {
 		return
 	}
 	if l.ages == nil {
-		l.ages = time.AfterFunc(next, l.passed)
+		// The timer must not keep a Loader that everybody has let go of; it fires
+		// within reviewAtLeast and is gone. (A cleanup that stops it would be
+		// fatal to tests: timers of a synctest bubble can not be stopped from outside.)
+		loader := weak.Make(l)
+		l.ages = time.AfterFunc(next, func() {
+			if l := loader.Value(); l != nil {
+				l.passed()
+			}
+		})
 		return
 	}
 	l.ages.Reset(next)

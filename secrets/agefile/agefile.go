@@ -4,7 +4,7 @@
 //
 //	source, err := agefile.New(agefile.Config{
 //		Path:             "secrets.env.age",
-//		IdentityVariable: "AGE_IDENTITY", // or IdentityFile, or Passphrase
+//		IdentityVariable: "AGE_IDENTITY", // or IdentityFile, or PassphraseVariable
 //	})
 //	loader, err := secrets.Load(ctx, &cfg, secrets.Options{Sources: []secrets.Source{source, secrets.Env()}})
 //
@@ -50,7 +50,7 @@ const (
 )
 
 // Config names a file and what opens it: exactly one of IdentityVariable,
-// IdentityFile and Passphrase.
+// IdentityFile, PassphraseVariable and Passphrase.
 type Config struct {
 	_ [0]func()
 	// Path is the encrypted file, binary or armored (age -a), of at most 1 MiB.
@@ -64,7 +64,12 @@ type Config struct {
 	// 64 KiB, that others than owner and group may not read. It is read each time the encrypted
 	// file is opened, so that both can be replaced together.
 	IdentityFile string
-	// Passphrase opens a file that was encrypted with age -p.
+	// PassphraseVariable names a variable of the environment that holds the
+	// passphrase of a file that was encrypted with age -p, in which one newline
+	// at the end does not count. New reads it; Load takes it out of the
+	// environment when it succeeds.
+	PassphraseVariable string
+	// Passphrase opens such a file too, where it comes from somewhere else.
 	Passphrase secrets.Secret
 	// MaxWorkFactor bounds the work of a passphrase: the base-2 logarithm of
 	// scrypt's N, 10 to 22. 18 needs 256 MiB and about a second. Default: 18.
@@ -79,13 +84,13 @@ func New(cfg Config) (secrets.Source, error) {
 		c.Missing("Path", "is empty", "name the file, as in secrets.env.age")
 	}
 	given := 0
-	for _, set := range []bool{cfg.IdentityVariable != "", cfg.IdentityFile != "", !cfg.Passphrase.IsZero()} {
+	for _, set := range []bool{cfg.IdentityVariable != "", cfg.IdentityFile != "", cfg.PassphraseVariable != "", !cfg.Passphrase.IsZero()} {
 		if set {
 			given++
 		}
 	}
 	if given != 1 {
-		c.Missing("IdentityVariable, IdentityFile, Passphrase", "are not exactly one", "set one of them")
+		c.Missing("IdentityVariable, IdentityFile, PassphraseVariable, Passphrase", "are not exactly one", "set one of them")
 	}
 	if cfg.MaxWorkFactor == 0 {
 		cfg.MaxWorkFactor = defaultWorkFactor
@@ -103,6 +108,14 @@ func New(cfg Config) (secrets.Source, error) {
 			c.Missing("IdentityVariable", "names a variable that is not set", "set it to the line of age-keygen that begins with AGE-SECRET-KEY-1")
 		} else if _, err := identities([]byte(text)); err != nil {
 			c.Join(err)
+		}
+	}
+	if cfg.PassphraseVariable != "" && given == 1 {
+		variables = []string{cfg.PassphraseVariable}
+		text := strings.TrimSuffix(strings.TrimSuffix(os.Getenv(cfg.PassphraseVariable), "\n"), "\r")
+		f.passphrase = secrets.NewSecret(text)
+		if text == "" {
+			c.Missing("PassphraseVariable", "names a variable that is not set", "set it to the passphrase that age -p was given")
 		}
 	}
 	if err := c.Err(); err != nil {

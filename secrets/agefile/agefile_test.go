@@ -107,14 +107,16 @@ func TestAFileOpensWithWhatItWasMadeFor(t *testing.T) {
 	if err := agefile.Encrypt(&ours, []byte(plain), id.Recipient().String()); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("AGE_PASSPHRASE", phrase+"\n")
 	t.Setenv("AGE_IDENTITY", "# two\n"+identity(t).String()+"\n"+id.String()+"\n")
 	for name, cfg := range map[string]agefile.Config{
-		"a variable":      {Path: put(t, "f", seal(t, plain, id.Recipient())), IdentityVariable: "AGE_IDENTITY"},
-		"a file":          {Path: put(t, "f", seal(t, plain, id.Recipient())), IdentityFile: put(t, "id", []byte("# created: x\n"+id.String()+"\n"))},
-		"a hybrid one":    {Path: put(t, "f", seal(t, plain, hybrid.Recipient())), IdentityFile: put(t, "id", []byte(hybrid.String()))},
-		"a passphrase":    {Path: put(t, "f", sealPhrase(t, plain, phrase, 10)), Passphrase: secrets.NewSecret(phrase)},
-		"an armored file": {Path: put(t, "f", armored.Bytes()), IdentityVariable: "AGE_IDENTITY"},
-		"Encrypt's own":   {Path: put(t, "f", ours.Bytes()), IdentityVariable: "AGE_IDENTITY"},
+		"a variable":                 {Path: put(t, "f", seal(t, plain, id.Recipient())), IdentityVariable: "AGE_IDENTITY"},
+		"a file":                     {Path: put(t, "f", seal(t, plain, id.Recipient())), IdentityFile: put(t, "id", []byte("# created: x\n"+id.String()+"\n"))},
+		"a hybrid one":               {Path: put(t, "f", seal(t, plain, hybrid.Recipient())), IdentityFile: put(t, "id", []byte(hybrid.String()))},
+		"a passphrase in a variable": {Path: put(t, "f", sealPhrase(t, plain, phrase, 10)), PassphraseVariable: "AGE_PASSPHRASE"},
+		"a passphrase":               {Path: put(t, "f", sealPhrase(t, plain, phrase, 10)), Passphrase: secrets.NewSecret(phrase)},
+		"an armored file":            {Path: put(t, "f", armored.Bytes()), IdentityVariable: "AGE_IDENTITY"},
+		"Encrypt's own":              {Path: put(t, "f", ours.Bytes()), IdentityVariable: "AGE_IDENTITY"},
 	} {
 		if got, err := load(t, cfg); err != nil || got != token {
 			t.Errorf("%s: %q %v", name, got, err)
@@ -153,6 +155,38 @@ func TestTheIdentityIsTakenOutOfTheEnvironment(t *testing.T) {
 	}
 	if err := l.Reload(t.Context()); err == nil || secrets.Expose(dst.S.Get()) != next {
 		t.Errorf("a damaged file must change nothing: %v", err)
+	}
+}
+
+func TestThePassphraseIsTakenOutOfTheEnvironment(t *testing.T) {
+	t.Setenv("AGE_PASSPHRASE", phrase)
+	source, err := agefile.New(agefile.Config{Path: put(t, "f", sealPhrase(t, "S="+token, phrase, 10)), PassphraseVariable: "AGE_PASSPHRASE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dst config
+	l, err := secrets.Load(t.Context(), &dst, secrets.Options{Sources: []secrets.Source{source}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if os.Getenv("AGE_PASSPHRASE") != "" {
+		t.Error("it is still there")
+	}
+	if err := l.Reload(t.Context()); err != nil {
+		t.Errorf("the file must open without it: %v", err)
+	}
+}
+
+func TestAPassphraseVariableThatIsNotSetIsAFault(t *testing.T) {
+	for name, cfg := range map[string]agefile.Config{
+		"names a variable that is not set": {Path: "f", PassphraseVariable: "AGE_PASSPHRASE_NOBODY_SET"},
+		"are not exactly one":              {Path: "f", PassphraseVariable: "AGE_PASSPHRASE", Passphrase: secrets.NewSecret(phrase)},
+	} {
+		_, err := agefile.New(cfg)
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
