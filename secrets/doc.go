@@ -92,7 +92,8 @@
 //
 // [Example] writes a .env.example from the struct and [CheckExample] finds where
 // the two have drifted apart; [Generate] makes a key; [Scan] finds secrets that
-// were committed, and [CheckURL] those in a URL. The program cmd/hardening has
+// were committed, but for lines with [AllowMarker] and files that the caller
+// allows, and [CheckURL] those in a URL. The program cmd/hardening has
 // the first four for people without a Go program: it reads the struct from the
 // source, so that nothing need be built or run, and can not see structs of other
 // packages; a test that calls CheckExample can.

@@ -47,6 +47,12 @@ type ScanOptions struct {
 	// SkipDirs are names of folders that are not entered. Default: .git, .hg,
 	// .svn, node_modules.
 	SkipDirs []string
+	// AllowFiles are patterns, as of [path.Match], of paths whose leaks are
+	// intended, such as testdata/*.pem: what is found in them is in
+	// ScanReport.Allowed. A pattern without a slash is for a file's name in any
+	// folder. One that is malformed is an error, and one that matches no leak is
+	// in ScanReport.Unused. Default: none.
+	AllowFiles []string
 	// Progress is called with each file's path before it is read. nil = not called.
 	Progress func(path string)
 }
@@ -54,6 +60,8 @@ type ScanOptions struct {
 // ScanReport is what [Scan] found and what it could not look at.
 type ScanReport struct {
 	Leaks   []Leak            // by path, line and column
+	Allowed []Leak            // those that AllowMarker or AllowFiles lets pass
+	Unused  []string          // patterns of AllowFiles that let nothing pass
 	Files   int               // that were read
 	Skipped map[string]string // path to reason; binary files are not listed
 }
@@ -62,6 +70,10 @@ type ScanReport struct {
 // [ScanKinds]), passwords in URLs, and high-entropy values assigned to names
 // such as password or api_key, also inside base64 and percent encoding. Placeholders, variables and values that look
 // made up are passed over.
+//
+// A line that holds [AllowMarker], as a comment in whatever language, is
+// intended to hold what it holds; [ScanOptions.AllowFiles] says that of whole
+// files. Neither hides anything: the report lists it as allowed.
 //
 // A file that can not be read is listed in Skipped, never passed over in
 // silence. Scan returns an error only if ctx ends or the root can not be read.
@@ -73,6 +85,12 @@ func Scan(ctx context.Context, fsys fs.FS, opt ScanOptions) (*ScanReport, error)
 	if opt.SkipDirs == nil {
 		opt.SkipDirs = []string{".git", ".hg", ".svn", "node_modules"}
 	}
+	for _, pattern := range opt.AllowFiles {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, fmt.Errorf("secrets: scan: AllowFiles holds %q: %w", pattern, err)
+		}
+	}
+	used := make([]bool, len(opt.AllowFiles))
 	report := &ScanReport{Skipped: map[string]string{}}
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
@@ -98,13 +116,41 @@ func Scan(ctx context.Context, fsys fs.FS, opt ScanOptions) (*ScanReport, error)
 			return nil
 		}
 		report.Files++
-		report.Leaks = append(report.Leaks, scanText(name, data)...)
+		found, allowed := scanText(name, data)
+		if found != nil && allows(opt.AllowFiles, name, used) {
+			found, allowed = nil, append(found, allowed...)
+		}
+		report.Leaks, report.Allowed = append(report.Leaks, found...), append(report.Allowed, allowed...)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("secrets: scan: %w", err)
 	}
+	for i, pattern := range opt.AllowFiles {
+		if !used[i] {
+			report.Unused = append(report.Unused, pattern)
+		}
+	}
 	return report, nil
+}
+
+// AllowMarker in a line says that what [Scan] finds there is meant to be there:
+// a documented example, a value of a test. Write the reason behind it.
+const AllowMarker = "hardening:allow-secret"
+
+// allows reports whether a pattern lets the leaks of a file pass, and notes
+// which.
+func allows(patterns []string, name string, used []bool) (ok bool) {
+	for i, pattern := range patterns {
+		what := name
+		if !strings.Contains(pattern, "/") {
+			what = path.Base(name)
+		}
+		if match, _ := path.Match(pattern, what); match {
+			ok, used[i] = true, true
+		}
+	}
+	return ok
 }
 
 // ScanKinds lists the kinds that [Scan] can report, sorted.
@@ -174,14 +220,16 @@ type hit struct {
 	kind       string
 }
 
-func scanText(name string, data []byte) []Leak {
+// scanText returns what it finds in a text, and apart from that what stands in
+// lines with a marker.
+func scanText(name string, data []byte) (leaks, allowed []Leak) {
 	if binary(data) {
-		return nil
+		return nil, nil
 	}
 	text := string(data)
 	hits := append(plainHits(text, unquotedValues(name)), encodedHits(text)...)
 	slices.SortFunc(hits, func(a, b hit) int { return cmp.Or(a.start-b.start, b.end-a.end) })
-	var leaks []Leak
+	marked := markedLines(text)
 	line, lineStart, upTo := 1, 0, 0
 	covered := 0
 	for _, h := range hits {
@@ -190,11 +238,37 @@ func scanText(name string, data []byte) []Leak {
 		}
 		covered = h.end
 		line += strings.Count(text[upTo:h.start], "\n")
+		if i := strings.LastIndexByte(text[upTo:h.start], '\n'); i >= 0 {
+			lineStart = upTo + i + 1
+		}
 		upTo = h.start
-		lineStart = strings.LastIndexByte(text[:h.start], '\n') + 1
-		leaks = append(leaks, Leak{Path: name, Line: line, Column: h.start - lineStart + 1, Kind: h.kind, Length: h.end - h.start})
+		leak := Leak{Path: name, Line: line, Column: h.start - lineStart + 1, Kind: h.kind, Length: h.end - h.start}
+		if marked[line] || marked != nil && marked[line+strings.Count(text[h.start:h.end], "\n")] {
+			allowed = append(allowed, leak)
+		} else {
+			leaks = append(leaks, leak)
+		}
 	}
-	return leaks
+	return leaks, allowed
+}
+
+// markedLines returns the numbers of the lines that hold the marker. Looking
+// from each hit for its line's end would take quadratic time in a long line.
+func markedLines(text string) map[int]bool {
+	var marked map[int]bool
+	line, upTo := 1, 0
+	for {
+		i := strings.Index(text[upTo:], AllowMarker)
+		if i < 0 {
+			return marked
+		}
+		if marked == nil {
+			marked = map[int]bool{}
+		}
+		line += strings.Count(text[upTo:upTo+i], "\n")
+		marked[line] = true
+		upTo += i + len(AllowMarker)
+	}
 }
 
 func tokenHits(text string) []hit {

@@ -3,6 +3,7 @@ package secrets
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -10,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 	"unicode/utf16"
 )
 
@@ -168,20 +168,107 @@ func TestScanHasNoHitInTheStandardLibrary(t *testing.T) {
 	}
 }
 
-// A hostile file must not stall the scan: each of these is 2 MiB in one line.
-func TestScanTakesLinearTime(t *testing.T) {
+// hostileText are texts that make a careless scanner take quadratic time, in one
+// line each, and how many leaks a repetition holds.
+var hostileText = []struct {
+	name, piece string
+	each        int
+}{
+	{"names of secrets", "key ", 0},
+	{"one letter", "a", 0},
+	{"assignments of assignments", "password=", 0},
+	{"beginnings of passwords in URLs", "://a:", 0},
+	{"beginnings of private keys", "-----BEGIN PRIVATE KEY-----", 0},
+	{"escapes of percent encoding", "%41", 0},
+	{"beginnings of tokens", "ghp_", 0},
+	{"backslashes", "\\", 0},
+	{"quoted names", "token\"", 0},
+	{"middles of tokens", "Q~", 0},
+	{"base64", "AAAA1234", 0},
+	{"tokens", sampleGitHub + " ", 1},
+	{"marked tokens", sampleGitHub + " " + AllowMarker + " ", 1},
+}
+
+// A hostile file must not stall the scan. There is no clock here: quadratic time
+// for 2 MiB is hours, which no run of tests waits for. BenchmarkScanHostileText
+// has the figures.
+func TestHostileTextIsScannedWhole(t *testing.T) {
 	size := 2 << 20
 	if raceEnabled {
-		size = 1 << 18
+		size = 1 << 17
 	}
-	for _, piece := range []string{"key ", "a", "password=", "://a:", "-----BEGIN PRIVATE KEY-----", "%41", "ghp_", "\\", "token\"", "Q~", "AAAA1234"} {
-		begin := time.Now()
-		scanText("x", []byte(strings.Repeat(piece, size/len(piece))))
-		if took := time.Since(begin); took > 20*time.Second { // of a shared machine under the race detector; quadratic is hours
-			t.Errorf("%q: %v", piece, took)
-		} else {
-			t.Logf("%q: %v", piece, took)
+	for _, h := range hostileText {
+		n := size / len(h.piece)
+		leaks, allowed := scanText("x", []byte(strings.Repeat(h.piece, n)))
+		if got := len(leaks) + len(allowed); got != n*h.each {
+			t.Errorf("%s: %d leaks, not %d", h.name, got, n*h.each)
 		}
+	}
+}
+
+// Time per byte must not grow from 256 KiB to 1 MiB.
+func BenchmarkScanHostileText(b *testing.B) {
+	for _, h := range hostileText {
+		for _, size := range []int{256 << 10, 1 << 20} {
+			b.Run(fmt.Sprintf("%s/%dKiB", strings.ReplaceAll(h.name, " ", "-"), size>>10), func(b *testing.B) {
+				text := []byte(strings.Repeat(h.piece, size/len(h.piece)))
+				b.SetBytes(int64(len(text)))
+				for b.Loop() {
+					scanText("x", text)
+				}
+			})
+		}
+	}
+}
+
+// What is meant to be there is said to be so in its line or by its path, and
+// listed all the same.
+func TestScanListsWhatIsAllowedApart(t *testing.T) {
+	line := "A_TOKEN=" + sampleGitHub
+	files := fstest.MapFS{
+		"marked.env":          {Data: []byte(line + " # hardening:allow-secret a documented example\n")},
+		"beside.env":          {Data: []byte("# hardening:allow-secret\n" + line + "\n")},
+		"key.pem":             {Data: []byte(strings.TrimSuffix(samplePEM, "\n") + " hardening:allow-secret\n")},
+		"testdata/golden.env": {Data: []byte(line)},
+		"deep/x/golden.env":   {Data: []byte(line)},
+		"open.env":            {Data: []byte(line)},
+	}
+	for _, tt := range []struct {
+		name                   string
+		patterns               []string
+		leaks, allowed, unused int
+	}{
+		{"markers alone", nil, 4, 2, 0},
+		{"a path", []string{"testdata/*.env"}, 3, 3, 0},
+		{"a name in any folder", []string{"golden.env"}, 2, 4, 0},
+		{"a pattern for nothing", []string{"nowhere/*", "golden.env"}, 2, 4, 1},
+		{"a pattern for a file without leaks of its own", []string{"marked.env"}, 4, 2, 1},
+	} {
+		r, err := Scan(t.Context(), files, ScanOptions{AllowFiles: tt.patterns})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Leaks) != tt.leaks || len(r.Allowed) != tt.allowed || len(r.Unused) != tt.unused {
+			t.Errorf("%s: leaks %v, allowed %v, unused %q", tt.name, r.Leaks, r.Allowed, r.Unused)
+		}
+	}
+	if _, err := Scan(t.Context(), files, ScanOptions{AllowFiles: []string{"["}}); err == nil {
+		t.Error("a malformed pattern is accepted")
+	}
+}
+
+// The golden vectors hold keys, because that is what they are for, and tests
+// hold values that look like secrets; nothing else here does.
+func TestScanOfThisPackageFindsNothingElse(t *testing.T) {
+	r, err := Scan(t.Context(), os.DirFS("."), ScanOptions{AllowFiles: []string{"testdata/ring_*.json", "testdata/fuzz/*/*", "*_test.go"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range r.Leaks {
+		t.Error(l)
+	}
+	if len(r.Allowed) == 0 {
+		t.Error("the golden vectors were not looked at")
 	}
 }
 
@@ -190,7 +277,8 @@ func FuzzScanText(f *testing.F) {
 	f.Add("x.go", samplePEM)
 	f.Fuzz(func(t *testing.T, name, text string) {
 		lines := strings.Count(text, "\n") + 1
-		for _, l := range scanText(name, []byte(text)) {
+		leaks, allowed := scanText(name, []byte(text))
+		for _, l := range append(leaks, allowed...) {
 			if l.Line < 1 || l.Line > lines || l.Column < 1 || l.Length < 1 {
 				t.Errorf("%+v of %d lines", l, lines)
 			}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,13 +41,18 @@ func secretsGenerate(_ context.Context, args []string, stdout, stderr io.Writer)
 	return exitOK
 }
 
-const secretsScanUsage = `usage: hardening secrets scan [-json] [-max-bytes N] [-skip NAMES] [DIR]
+const secretsScanUsage = `usage: hardening secrets scan [-json] [-max-bytes N] [-skip NAMES] [-allow PATTERNS] [DIR]
 
 Looks for committed secrets in DIR (default: .): token shapes, passwords in
 URLs, random values assigned to names such as password, also inside base64. It
 says where and of what kind, and shows nothing of a secret. Folders named .git,
 .hg, .svn and node_modules are not entered, nor those that -skip names; binary
 files are not looked into.
+
+What is meant to be there is allowed by a comment in its line that says
+hardening:allow-secret and why, or for whole files by -allow, with patterns as
+testdata/*.pem,golden.json. Allowed leaks are counted and in the JSON report; a
+pattern that allows nothing is reported on stderr.
 
 exit status: 0 clean, 1 leaks found, 64 wrong usage,
              74 DIR or some file could not be read, and no leak was found
@@ -60,6 +66,7 @@ func secretsScan(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	asJSON := flags.Bool("json", false, "print the whole report as JSON")
 	maxBytes := flags.Int64("max-bytes", 8<<20, "list larger text files as skipped")
 	skip := flags.String("skip", "", "names of further folders not to enter, as testdata,vendor")
+	allow := flags.String("allow", "", "patterns of files whose leaks are intended, as testdata/*.pem")
 	dir, status, ok := parseDir(flags, args, secretsScanUsage, stderr)
 	if !ok {
 		return status
@@ -78,6 +85,15 @@ func secretsScan(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	opts := secrets.ScanOptions{MaxBytes: *maxBytes}
 	if *skip != "" {
 		opts.SkipDirs = append([]string{".git", ".hg", ".svn", "node_modules"}, strings.Split(*skip, ",")...)
+	}
+	if *allow != "" {
+		opts.AllowFiles = strings.Split(*allow, ",")
+		for _, pattern := range opts.AllowFiles {
+			if _, err := path.Match(pattern, ""); err != nil {
+				fmt.Fprintf(stderr, "hardening: -allow: %q is no pattern\n", pattern)
+				return exitUsage
+			}
+		}
 	}
 	if isTerminal(stderr) {
 		opts.Progress = shown.file
@@ -117,7 +133,10 @@ func printScan(stdout, stderr io.Writer, report *secrets.ScanReport, asJSON bool
 	for _, path := range slices.Sorted(maps.Keys(report.Skipped)) {
 		fmt.Fprintf(stderr, "skipped %s: %s\n", printable(path), report.Skipped[path])
 	}
-	fmt.Fprintf(stderr, "%d files read, %d skipped, %d leaks\n", report.Files, len(report.Skipped), len(report.Leaks))
+	for _, pattern := range report.Unused {
+		fmt.Fprintf(stderr, "-allow %s allows nothing\n", printable(pattern))
+	}
+	fmt.Fprintf(stderr, "%d files read, %d skipped, %d leaks, %d allowed\n", report.Files, len(report.Skipped), len(report.Leaks), len(report.Allowed))
 	return nil
 }
 

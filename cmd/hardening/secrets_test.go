@@ -79,6 +79,15 @@ func TestSecretsScanSaysWhatItFoundByItsStatus(t *testing.T) {
 	if status, out, _ = call(t, "secrets", "scan", "-skip", "testdata,a", leaky); status != 0 || out != "" {
 		t.Errorf("-skip: status %d\n%s", status, out)
 	}
+	if status, out, errs = call(t, "secrets", "scan", "-allow", "*", leaky); status != 0 || out != "" || strings.Contains(errs, " 0 allowed") || !strings.Contains(errs, "0 leaks") {
+		t.Errorf("allowed: %d %q %q", status, out, errs)
+	}
+	if status, _, errs = call(t, "secrets", "scan", "-allow", "nowhere/*", leaky); status != 1 || !strings.Contains(errs, "nowhere/* allows nothing") {
+		t.Errorf("a pattern for nothing: %d %q", status, errs)
+	}
+	if status, _, _ = call(t, "secrets", "scan", "-allow", "[", leaky); status != 64 {
+		t.Errorf("a malformed pattern: %d", status)
+	}
 	status, out, _ = call(t, "secrets", "scan", "-json", leaky)
 	var report secrets.ScanReport
 	if err := json.Unmarshal([]byte(out), &report); err != nil || status != 1 || len(report.Leaks) != 2 || report.Leaks[0].Line != 2 {
