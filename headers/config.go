@@ -30,6 +30,16 @@ type Config struct {
 	// nothing but same-origin resources and scripts with the nonce.
 	CSP CSP
 
+	// ReportOnly is a second policy that browsers do not enforce, and whose
+	// violations they report: a stricter one, before it becomes CSP. It must
+	// say where to, and may be a part of a policy. Default: not sent.
+	ReportOnly CSP
+
+	// ReportEndpoints are the names that ReportTo refers to
+	// (Reporting-Endpoints). An endpoint called "default" also gets the
+	// browser's other reports, such as deprecations. Default: none.
+	ReportEndpoints []ReportEndpoint
+
 	// FrameOptions is X-Frame-Options, for browsers older than
 	// frame-ancestors. It must agree with CSP.FrameAncestors. Default: DENY.
 	FrameOptions FrameOptions
@@ -201,7 +211,8 @@ func (c Config) resolve() Config {
 }
 
 func (c Config) clone() Config {
-	c.CSP = c.CSP.clone()
+	c.CSP, c.ReportOnly = c.CSP.clone(), c.ReportOnly.clone()
+	c.ReportEndpoints = slices.Clone(c.ReportEndpoints)
 	c.Permissions = slices.Clone(c.Permissions)
 	for i := range c.Permissions {
 		c.Permissions[i].Allow = slices.Clone(c.Permissions[i].Allow)
@@ -214,7 +225,7 @@ func (c CSP) clone() CSP {
 		*d.list = slices.Clone(*d.list)
 	}
 	c.Sandbox.Allow = slices.Clone(c.Sandbox.Allow)
-	c.TrustedTypes = slices.Clone(c.TrustedTypes)
+	c.TrustedTypes, c.ReportURI = slices.Clone(c.TrustedTypes), slices.Clone(c.ReportURI)
 	c.DangerouslyAllow = maps.Clone(c.DangerouslyAllow)
 	for k, v := range c.DangerouslyAllow {
 		c.DangerouslyAllow[k] = slices.Clone(v)

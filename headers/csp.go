@@ -41,6 +41,14 @@ type CSP struct {
 	// developer's machine.
 	UpgradeInsecureRequests bool
 
+	// ReportTo names the endpoint of Config.ReportEndpoints that browsers send
+	// violations to. Chromium then ignores ReportURI; Firefox and Safari use
+	// it. Default: not sent.
+	ReportTo string
+	// ReportURI are the paths or https URLs that violations are posted to.
+	// Default: not sent.
+	ReportURI []string
+
 	// DangerouslyAllow lists, per directive ("style-src"), sources that New
 	// would refuse as unsafe, such as 'unsafe-inline' or data:. Each must also
 	// stand in the directive itself. Malformed sources stay refused.
@@ -152,6 +160,12 @@ func (c CSP) String() string {
 	}
 	if c.UpgradeInsecureRequests {
 		add(upgradeInsecure)
+	}
+	if len(c.ReportURI) > 0 {
+		add("report-uri", c.ReportURI...)
+	}
+	if c.ReportTo != "" {
+		add("report-to", c.ReportTo)
 	}
 	return b.String()
 }

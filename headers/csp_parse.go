@@ -64,8 +64,16 @@ func ParseCSP(text string) (CSP, error) {
 			}
 		case "block-all-mixed-content", "plugin-types", "referrer", "reflected-xss", "navigate-to", "prefetch-src", "require-sri-for":
 			f.Add("CSP", name, "is obsolete and ignored by browsers", "drop it")
-		case "report-uri", "report-to":
-			f.Add("CSP", name, "is not supported here yet", "send it from a middleware of your own until it is")
+		case "report-uri":
+			if c.ReportURI = words; len(words) == 0 {
+				f.Add("CSP", part, "reports to nobody", "write a path or URL, or drop it")
+			}
+		case "report-to":
+			if len(words) != 1 {
+				f.Add("CSP", part, "needs one endpoint", "write the name of one, which Config.ReportEndpoints lists")
+				continue
+			}
+			c.ReportTo = words[0]
 		default:
 			fix := "drop it, or see CSP Level 3 for the directives there are"
 			if n := nearest(name, directiveNames()); n != "" {
@@ -83,7 +91,7 @@ func ParseCSP(text string) (CSP, error) {
 func asciiSpace(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\f' || r == '\r' }
 
 func directiveNames() []string {
-	names := []string{"sandbox", "require-trusted-types-for", "trusted-types", upgradeInsecure}
+	names := []string{"sandbox", "require-trusted-types-for", "trusted-types", upgradeInsecure, "report-uri", "report-to"}
 	for _, d := range (&CSP{}).directives() {
 		names = append(names, d.name)
 	}

@@ -183,14 +183,14 @@ func TestParseCSPReadsPresetsBack(t *testing.T) {
 }
 
 func TestParseCSPNamesTheNearestDirective(t *testing.T) {
-	_, err := headers.ParseCSP("scrpit-src 'self'; img-source *; img-src 'self'; img-src *; block-all-mixed-content; report-uri /r; " +
+	_, err := headers.ParseCSP("scrpit-src 'self'; img-source *; img-src 'self'; img-src *; block-all-mixed-content; report-to a b; " +
 		"require-trusted-types-for 'style'; upgrade-insecure-requests 1; completely-different-word x")
 	var got []string
 	for e := range hardening.Faults(err) {
 		complete(t, e)
 		got = append(got, e.Fix)
 	}
-	for i, want := range []string{`write "script-src"`, `write "img-src"`, "join", "drop it", "middleware", "'script'", "alone", "drop it, or see"} {
+	for i, want := range []string{`write "script-src"`, `write "img-src"`, "join", "drop it", "write the name of one", "'script'", "alone", "drop it, or see"} {
 		if i >= len(got) || !strings.Contains(got[i], want) {
 			t.Fatalf("fault %d must propose %q: %q", i, want, got)
 		}
@@ -207,6 +207,7 @@ func FuzzParseCSP(f *testing.F) {
 	f.Add(headers.Strict().CSP.String())
 	f.Add(headers.API().CSP.String())
 	f.Add("default-src 'none'; script-src 'nonce-{}' 'nonce-{}'; img-src a,b \x00; sandbox allow-forms allow-forms; trusted-types {} *")
+	f.Add("default-src 'none'; report-uri /r https://r.example/x?y; report-to csp")
 	f.Add("DEFAULT-SRC *;;; ; object-src\n'none' ;base-uri")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := headers.ParseCSP(text)
@@ -227,6 +228,9 @@ func FuzzParseCSP(f *testing.F) {
 		}
 		cfg := headers.Web()
 		cfg.CSP, cfg.FrameOptions, cfg.DangerouslyOmitFrameOptions = c, "", true
+		if c.ReportTo != "" {
+			cfg.ReportEndpoints = []headers.ReportEndpoint{{Name: c.ReportTo, URL: "/_reports"}}
+		}
 		m, err := headers.New(cfg)
 		if err != nil {
 			return

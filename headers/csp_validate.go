@@ -12,19 +12,23 @@ import (
 	"github.com/inovy/hardening/internal/faults"
 )
 
-func (c *CSP) validate(f *faults.Collector) {
+// validate names faults of the Config's field called name. A policy that is not
+// enforced may be a part of one.
+func (c *CSP) validate(name string, enforced bool, f *faults.Collector) {
 	used := map[string]map[Source]bool{}
 	for _, d := range c.directives() {
 		used[d.name] = map[Source]bool{}
-		c.validateList(d, used[d.name], f)
+		d.required = d.required && enforced
+		c.validateList(name, d, used[d.name], f)
 	}
-	c.validateAllowed(used, f)
-	c.validateSandbox(f)
-	c.validateTrustedTypes(f)
+	c.validateAllowed(name, used, f)
+	c.validateSandbox(name, f)
+	c.validateTrustedTypes(name, f)
+	c.validateReporting(name, f)
 }
 
-func (c *CSP) validateList(d directive, used map[Source]bool, f *faults.Collector) {
-	field, list := "CSP."+d.field, *d.list
+func (c *CSP) validateList(name string, d directive, used map[Source]bool, f *faults.Collector) {
+	field, list := name+"."+d.field, *d.list
 	switch {
 	case list == nil && d.required:
 		f.Missing(field, "is missing: "+d.name+" must be stated", "write []headers.Source{headers.None}, or what the pages need")
@@ -51,7 +55,7 @@ func (c *CSP) validateList(d directive, used map[Source]bool, f *faults.Collecto
 			if slices.Contains(c.DangerouslyAllow[d.name], s) {
 				continue
 			}
-			v.fix += fmt.Sprintf("; to keep it, list it in CSP.DangerouslyAllow[%q]", d.name)
+			v.fix += fmt.Sprintf("; to keep it, list it in %s.DangerouslyAllow[%q]", name, d.name)
 		}
 		if v.reason != "" {
 			f.Add(at, s, v.reason, v.fix)
@@ -65,12 +69,12 @@ func (c *CSP) validateList(d directive, used map[Source]bool, f *faults.Collecto
 	}
 }
 
-func (c *CSP) validateAllowed(used map[string]map[Source]bool, f *faults.Collector) {
+func (c *CSP) validateAllowed(policy string, used map[string]map[Source]bool, f *faults.Collector) {
 	if c.DangerouslyAllow != nil && len(c.DangerouslyAllow) == 0 {
-		f.Missing("CSP.DangerouslyAllow", "is empty but not nil", "leave it nil")
+		f.Missing(policy+".DangerouslyAllow", "is empty but not nil", "leave it nil")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.DangerouslyAllow)) {
-		field := fmt.Sprintf("CSP.DangerouslyAllow[%q]", name)
+		field := fmt.Sprintf("%s.DangerouslyAllow[%q]", policy, name)
 		sources := c.DangerouslyAllow[name]
 		known, ok := used[name]
 		switch {
@@ -318,16 +322,16 @@ var sandboxTokens = []string{
 	"allow-top-navigation-to-custom-protocols",
 }
 
-func (c *CSP) validateSandbox(f *faults.Collector) {
+func (c *CSP) validateSandbox(name string, f *faults.Collector) {
 	allow := c.Sandbox.Allow
 	if !c.Sandbox.On && allow != nil {
-		f.Add("CSP.Sandbox.Allow", allow, "is set while the sandbox is off", "set Sandbox.On, or drop it")
+		f.Add(name+".Sandbox.Allow", allow, "is set while the sandbox is off", "set Sandbox.On, or drop it")
 	}
 	if allow != nil && len(allow) == 0 {
-		f.Missing("CSP.Sandbox.Allow", "is empty but not nil", "leave it nil to allow nothing")
+		f.Missing(name+".Sandbox.Allow", "is empty but not nil", "leave it nil to allow nothing")
 	}
 	for i, token := range allow {
-		at := fmt.Sprintf("CSP.Sandbox.Allow[%d]", i)
+		at := fmt.Sprintf("%s.Sandbox.Allow[%d]", name, i)
 		switch {
 		case !slices.Contains(sandboxTokens, token):
 			fix := `write a token of the HTML standard, as in "allow-forms"`
@@ -341,13 +345,13 @@ func (c *CSP) validateSandbox(f *faults.Collector) {
 	}
 }
 
-func (c *CSP) validateTrustedTypes(f *faults.Collector) {
+func (c *CSP) validateTrustedTypes(policy string, f *faults.Collector) {
 	names := c.TrustedTypes
 	if names != nil && len(names) == 0 {
-		f.Missing("CSP.TrustedTypes", "is empty but not nil", `leave it nil for any policy, or write "'none'"`)
+		f.Missing(policy+".TrustedTypes", "is empty but not nil", `leave it nil for any policy, or write "'none'"`)
 	}
 	for i, name := range names {
-		at := fmt.Sprintf("CSP.TrustedTypes[%d]", i)
+		at := fmt.Sprintf("%s.TrustedTypes[%d]", policy, i)
 		switch {
 		case slices.Contains(names[:i], name):
 			f.Add(at, name, "is listed twice", "keep one")

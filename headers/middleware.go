@@ -12,7 +12,7 @@ import (
 )
 
 // maxHeaders is how many headers one policy can have.
-const maxHeaders = 12
+const maxHeaders = 14
 
 // Middleware sends one policy. It is safe for concurrent use; its policy never
 // changes.
@@ -100,14 +100,14 @@ func (m *Middleware) Wrap(next http.Handler) http.Handler {
 		for _, k := range m.drop {
 			delete(h, k)
 		}
-		if v.pieces == nil {
+		if v.nonced == nil {
 			v.set(h, append(make([]string, 0, len(v.values)), v.values...))
 			next.ServeHTTP(w, r)
 			return
 		}
 		s := &state{Context: r.Context()}
 		values := s.values[:copy(s.values[:], v.values)]
-		values[v.csp], s.nonce = withNonce(v.pieces, v.size, Nonce(s.Context))
+		s.nonce = v.fill(values, Nonce(s.Context))
 		v.set(h, values)
 		next.ServeHTTP(w, r.WithContext(s))
 	})
@@ -124,9 +124,7 @@ func (m *Middleware) variant(r *http.Request) *variant {
 func (m *Middleware) apply(h http.Header, r *http.Request) {
 	v := m.variant(r)
 	values := slices.Clone(v.values)
-	if v.pieces != nil {
-		values[v.csp], _ = withNonce(v.pieces, v.size, Nonce(r.Context()))
-	}
+	v.fill(values, Nonce(r.Context()))
 	v.set(h, values)
 }
 
@@ -134,9 +132,24 @@ func (m *Middleware) apply(h http.Header, r *http.Request) {
 type variant struct {
 	keys   []string // canonical header names
 	values []string
-	csp    int      // index of the Content-Security-Policy
-	pieces []string // that policy around its nonces; nil if it has none
-	size   int      // bytes of that policy with its nonces
+	nonced []nonced // the policies among them that have a nonce
+}
+
+// nonced is a policy with a nonce.
+type nonced struct {
+	index  int      // within values
+	pieces []string // what stands around its nonces
+	size   int      // bytes with its nonces
+}
+
+// fill writes the policies with their nonce, which it draws where nonce is
+// empty, and returns it.
+func (v *variant) fill(values []string, nonce string) string {
+	for i := range v.nonced {
+		n := &v.nonced[i]
+		values[n.index], nonce = withNonce(n.pieces, n.size, nonce)
+	}
+	return nonce
 }
 
 // set gives every header a slice of its own part of values, cut so that an
@@ -152,7 +165,7 @@ func (v *variant) set(h http.Header, values []string) {
 // they index the map directly.
 var managed = []string{
 	"Strict-Transport-Security", "X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy", "Permissions-Policy",
-	"Content-Security-Policy", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy",
+	"Content-Security-Policy", "Content-Security-Policy-Report-Only", "Reporting-Endpoints", "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy",
 	"Cross-Origin-Embedder-Policy", "X-Permitted-Cross-Domain-Policies", "Cache-Control", "X-Dns-Prefetch-Control",
 }
 
@@ -172,10 +185,17 @@ func (c *Config) compile(secure bool) variant {
 	}
 	add("Referrer-Policy", string(c.ReferrerPolicy))
 	add("Permissions-Policy", permissionsPolicy(c.Permissions))
-	csp := c.CSP
-	csp.UpgradeInsecureRequests = csp.UpgradeInsecureRequests && secure
-	v.csp = len(v.keys)
-	add("Content-Security-Policy", csp.String())
+	policy := func(key string, csp CSP) {
+		csp.UpgradeInsecureRequests = csp.UpgradeInsecureRequests && secure
+		text := csp.String()
+		if pieces := strings.Split(text, "{}"); len(pieces) > 1 {
+			v.nonced = append(v.nonced, nonced{len(v.keys), pieces, len(text) + (len(pieces)-1)*(nonceChars-len("{}"))})
+		}
+		add(key, text)
+	}
+	policy("Content-Security-Policy", c.CSP)
+	policy("Content-Security-Policy-Report-Only", c.ReportOnly)
+	add("Reporting-Endpoints", reportingEndpoints(c.ReportEndpoints))
 	add("Cross-Origin-Opener-Policy", string(c.COOP))
 	add("Cross-Origin-Resource-Policy", string(c.CORP))
 	add("Cross-Origin-Embedder-Policy", string(c.COEP))
@@ -183,10 +203,6 @@ func (c *Config) compile(secure bool) variant {
 	add("Cache-Control", c.CacheControl)
 	if c.NoDNSPrefetch {
 		add("X-Dns-Prefetch-Control", "off")
-	}
-	if pieces := strings.Split(csp.String(), "{}"); len(pieces) > 1 {
-		v.pieces = pieces
-		v.size = len(csp.String()) + (len(pieces)-1)*(nonceChars-len("{}"))
 	}
 	return v
 }

@@ -12,7 +12,9 @@ import (
 func (c *Config) validate(f *faults.Collector) {
 	f.Name("Name", c.Name)
 	c.HSTS.validate(f)
-	c.CSP.validate(f)
+	c.CSP.validate("CSP", true, f)
+	c.validateReportOnly(f)
+	c.validateEndpoints(f)
 	c.validateFraming(f)
 	c.validateReferrer(f)
 	validatePermissions(c.Permissions, f)
@@ -104,7 +106,7 @@ func (c *Config) validateCacheControl(f *faults.Collector) {
 		}
 		names = append(names, name)
 	}
-	if c.CSP.hasNonce() && !slices.Contains(names, "no-store") {
+	if (c.CSP.hasNonce() || c.ReportOnly.hasNonce()) && !slices.Contains(names, "no-store") {
 		f.Add("CacheControl", c.CacheControl, "lets a cache keep a page whose nonce the next policy does not know, so that its scripts stop running",
 			"add no-store, or give cacheable routes a CSP without a nonce, such as headers.API().CSP")
 	}
