@@ -79,6 +79,12 @@ func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) e
 			_, err := headers.NewIsolation(c)
 			return err
 		},
+		"headers.HostCheckConfig": func(spoil func(any)) error {
+			c := headers.HostCheckConfig{}
+			spoil(&c)
+			_, err := headers.NewHostCheck(c)
+			return err
+		},
 		"headers.RedirectConfig": func(spoil func(any)) error {
 			c := headers.RedirectConfig{}
 			spoil(&c)

@@ -254,5 +254,27 @@ func (i *Isolation) Check() []hardening.Finding {
 			Remedy:   "serve the pages from this origin, or record why the others are trusted",
 			Controls: csrf,
 		},
+		{
+			ID: "HDN-HEADERS-022", Component: i.cfg.Name, Severity: hardening.Low,
+			Title:    "Other sites load nothing but what is public",
+			Passed:   !i.cfg.DangerouslyAllowResources,
+			Observed: fmt.Sprintf("public %v, everything: %t", i.cfg.Public, i.cfg.DangerouslyAllowResources),
+			Expected: "everything: false",
+			Remedy:   "drop DangerouslyAllowResources and list the paths in Public",
+			Controls: []hardening.Control{implements(hardening.ASVS, "v5.0.0-3.5.8"), supports(hardening.ISO27002, "8.26"), supports(hardening.OWASP, "A01:2021")},
+		},
 	}
+}
+
+// Check reports which hosts are answered and whether others are refused.
+func (c *HostCheck) Check() []hardening.Finding {
+	return []hardening.Finding{{
+		ID: "HDN-HEADERS-030", Component: c.cfg.Name, Severity: hardening.Medium,
+		Title:    "Requests for hosts that are not ours are refused",
+		Passed:   !c.cfg.DangerouslyReportOnly,
+		Observed: fmt.Sprintf("hosts %v, report only: %t", c.cfg.Hosts, c.cfg.DangerouslyReportOnly),
+		Expected: "report only: false",
+		Remedy:   "drop DangerouslyReportOnly when the log shows no honest host",
+		Controls: []hardening.Control{supports(hardening.ASVS, "v5.0.0-4.1.3"), supports(hardening.ISO27002, "8.26"), supports(hardening.OWASP, "A05:2021")},
+	}}
 }

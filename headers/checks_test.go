@@ -106,9 +106,10 @@ func TestIsolationChecksFlip(t *testing.T) {
 	for id, weak := range map[string]headers.IsolationConfig{
 		"HDN-HEADERS-020": {DangerouslyReportOnly: true},
 		"HDN-HEADERS-021": {TrustedOrigins: []string{"https://other.example"}},
+		"HDN-HEADERS-022": {DangerouslyAllowResources: true},
 	} {
 		strong, weakened := must(headers.NewIsolation(headers.IsolationConfig{})).Check(), must(headers.NewIsolation(weak)).Check()
-		if len(strong) != 2 || len(weakened) != 2 {
+		if len(strong) != 3 || len(weakened) != 3 {
 			t.Fatalf("%d and %d findings", len(strong), len(weakened))
 		}
 		for i := range strong {
@@ -146,6 +147,7 @@ func TestDerivedPoliciesAreInTheParentsCheck(t *testing.T) {
 func TestFindingsAreComplete(t *testing.T) {
 	id := regexp.MustCompile(`^HDN-HEADERS-\d{3}$`)
 	all := append(must(headers.New(headers.Config{})).Check(), must(headers.NewIsolation(headers.IsolationConfig{})).Check()...)
+	all = append(all, must(headers.NewHostCheck(headers.HostCheckConfig{Hosts: []string{"app.example"}})).Check()...)
 	seen := map[string]bool{}
 	for _, f := range all {
 		if !id.MatchString(f.ID) || seen[f.ID] || f.Component == "" || f.Title == "" || f.Observed == "" || f.Expected == "" || f.Remedy == "" || len(f.Controls) == 0 {

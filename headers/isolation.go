@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
@@ -24,7 +26,7 @@ type IsolationConfig struct {
 	Name string
 
 	// TrustedOrigins are other origins of ours whose pages may send
-	// state-changing requests, exactly as browsers write them:
+	// state-changing requests and load resources with CORS, exactly as browsers write them:
 	// "https://app.example". Default: none.
 	TrustedOrigins []string
 
@@ -33,6 +35,15 @@ type IsolationConfig struct {
 	// command-line clients and other services do not. Default: such requests
 	// pass, because no browser's cookies are behind them.
 	RequireOrigin bool
+
+	// Public are the paths that other sites may load by GET and HEAD, as
+	// images, scripts, frames or with fetch: "/logo.svg", or "/assets/" for all
+	// below it. Links to any page work without it. Default: none.
+	Public []string
+
+	// DangerouslyAllowResources lets other sites load everything by GET and
+	// HEAD. What they cannot read they can still time, count and render.
+	DangerouslyAllowResources bool
 
 	// DangerouslyReportOnly lets everything through and only emits the event,
 	// with outcome "success".
@@ -46,21 +57,33 @@ type IsolationConfig struct {
 	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
 }
 
-// Isolation refuses requests by which another site would change state with the
-// user's cookies: cross-site request forgery, and cross-site WebSocket
-// hijacking. It decides by Sec-Fetch-Site and Origin
+// Isolation refuses requests by which another site would use the user's
+// cookies. For methods that change state and for WebSockets, that is cross-site
+// request forgery: it decides by Sec-Fetch-Site and Origin
 // (net/http.CrossOriginProtection; ASVS v5.0.0-3.5.1), so forms need no token.
-// GET, HEAD and OPTIONS pass: handlers must not change state on them. It is
-// immutable and safe for concurrent use.
+// For GET and HEAD it is a resource isolation policy (W3C Fetch Metadata, ASVS
+// v5.0.0-3.5.8): what another site embeds, frames or fetches is refused, a link
+// that the user follows is not. OPTIONS passes, because a preflight must.
+//
+// GETs of a sibling host (Sec-Fetch-Site: same-site) and of browsers too old
+// to say where they come from pass: CORP and SameSite cookies stop those.
+// Reports of browsers (application/csp-report, application/reports+json) pass
+// from anywhere if they carry no credentials: a script can send neither type to
+// another origin without a preflight, and browsers send no cookies with them.
+//
+// It is immutable and safe for concurrent use.
 type Isolation struct {
 	cfg     IsolationConfig
 	protect *http.CrossOriginProtection
+	loads   *event.Seldom // refused GETs are many: one event stands for a minute of them
 }
 
 // The causes of a refusal; use errors.Is.
 var (
 	// ErrCrossOrigin: another site sent the request.
 	ErrCrossOrigin = errors.New("headers: the request comes from another origin")
+	// ErrCrossSiteResource: another site would embed, frame or fetch it.
+	ErrCrossSiteResource = errors.New("headers: another site loads a resource that is not public")
 	// ErrMalformedOrigin: Origin is nothing that a browser sends.
 	ErrMalformedOrigin = errors.New("headers: the Origin header is malformed")
 	// ErrNoOrigin: the request does not say where it comes from.
@@ -73,7 +96,7 @@ func NewIsolation(cfg IsolationConfig) (*Isolation, error) {
 	if cfg.Name == "" {
 		cfg.Name = "isolation"
 	}
-	cfg.TrustedOrigins = slices.Clone(cfg.TrustedOrigins)
+	cfg.TrustedOrigins, cfg.Public = slices.Clone(cfg.TrustedOrigins), slices.Clone(cfg.Public)
 	f := faults.For("headers")
 	f.Name("Name", cfg.Name)
 	if cfg.TrustedOrigins != nil && len(cfg.TrustedOrigins) == 0 {
@@ -93,10 +116,86 @@ func NewIsolation(cfg IsolationConfig) (*Isolation, error) {
 			f.Add(at, o, "is refused by net/http", `write it as in "https://app.example"`)
 		}
 	}
+	cfg.validatePublic(f)
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	return &Isolation{cfg: cfg, protect: protect}, nil
+	return &Isolation{cfg: cfg, protect: protect, loads: new(event.Seldom)}, nil
+}
+
+func (c *IsolationConfig) validatePublic(f *faults.Collector) {
+	if c.Public != nil && len(c.Public) == 0 {
+		f.Missing("Public", "is empty but not nil", "leave it nil if nothing is public")
+	}
+	if c.Public != nil && c.DangerouslyAllowResources {
+		f.Add("Public", c.Public, "means nothing where DangerouslyAllowResources is set", "drop one of the two")
+	}
+	for i, p := range c.Public {
+		at := fmt.Sprintf("Public[%d]", i)
+		switch {
+		case p == "/":
+			f.Add(at, p, "makes everything public", "list what is, or set DangerouslyAllowResources")
+		case !strings.HasPrefix(p, "/") || !isClean(p) || strings.ContainsAny(p, "?#*{}%\\") || strings.ContainsFunc(p, unicode.IsControl):
+			f.Add(at, p, "is no clean path", `write it as in "/logo.svg", or "/assets/" for all below it`)
+		case slices.Contains(c.Public[:i], p):
+			f.Add(at, p, "is listed twice", "keep one")
+		}
+	}
+}
+
+// isClean reports whether no part of p is empty, "." or "..".
+func isClean(p string) bool {
+	return path.Clean(p) == p || p != "/" && path.Clean(p)+"/" == p
+}
+
+// public reports whether the path may be loaded by everyone. A path that a
+// handler could read in two ways is not.
+func (i *Isolation) public(p string) bool {
+	for _, known := range i.cfg.Public {
+		if p == known || strings.HasSuffix(known, "/") && strings.HasPrefix(p, known) {
+			return isClean(p)
+		}
+	}
+	return false
+}
+
+// allowLoad decides about a GET or HEAD.
+func (i *Isolation) allowLoad(r *http.Request) error {
+	sites := r.Header["Sec-Fetch-Site"]
+	if len(sites) == 0 || i.cfg.DangerouslyAllowResources {
+		return nil
+	}
+	if len(sites) > 1 {
+		return refusal(ErrMalformedOrigin)
+	}
+	switch sites[0] {
+	case "same-origin", "same-site", "none":
+		return nil
+	}
+	if mode := r.Header["Sec-Fetch-Mode"]; len(mode) == 1 && mode[0] == "navigate" {
+		switch r.Header.Get("Sec-Fetch-Dest") {
+		case "document", "": // "" in the first browsers with Fetch Metadata
+			return nil
+		}
+	}
+	if origin := r.Header["Origin"]; len(origin) == 1 && slices.Contains(i.cfg.TrustedOrigins, origin[0]) {
+		return nil
+	}
+	if i.public(r.URL.Path) {
+		return nil
+	}
+	return refusal(ErrCrossSiteResource)
+}
+
+// isReport reports whether a browser sends a report, without credentials.
+func isReport(r *http.Request) bool {
+	types := r.Header["Content-Type"]
+	if r.Method != http.MethodPost || len(types) != 1 || len(r.Header["Cookie"]) > 0 || len(r.Header["Authorization"]) > 0 {
+		return false
+	}
+	t, _, _ := strings.Cut(types[0], ";")
+	t = strings.Trim(t, " ")
+	return strings.EqualFold(t, "application/csp-report") || strings.EqualFold(t, "application/reports+json")
 }
 
 // Allow decides about a request without answering it. Its error is a
@@ -106,10 +205,17 @@ func (i *Isolation) Allow(r *http.Request) error {
 	// user's cookies and that CORS does not guard.
 	upgrade := len(r.Header["Upgrade"]) > 0
 	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions:
+	case http.MethodGet, http.MethodHead:
+		if !upgrade {
+			return i.allowLoad(r)
+		}
+	case http.MethodOptions:
 		if !upgrade {
 			return nil
 		}
+	}
+	if !upgrade && isReport(r) {
+		return nil
 	}
 	origins, sites := r.Header["Origin"], r.Header["Sec-Fetch-Site"]
 	if len(origins) > 1 || len(sites) > 1 || len(origins) == 1 && !serialisedOrigin(origins[0]) {
@@ -210,8 +316,15 @@ func (i *Isolation) report(r *http.Request, err error) {
 	if i.cfg.DangerouslyReportOnly {
 		outcome = event.OutcomeSuccess
 	}
+	count := int64(1)
+	if errors.Is(err, ErrCrossSiteResource) {
+		if count = i.loads.Next(); count == 0 {
+			return
+		}
+	}
 	emit(i.cfg.Logger, i.cfg.Name, event.MaliciousCSRF, r,
 		slog.String(event.KeyOutcome, outcome),
 		slog.String(event.KeyReason, errors.Unwrap(err).Error()),
-		slog.String(event.KeyObjectType, "origin"), slog.String(event.KeyObject, text.Clip(r.Header.Get("Origin"), 128)))
+		slog.String(event.KeyObjectType, "origin"), slog.String(event.KeyObject, text.Clip(r.Header.Get("Origin"), 128)),
+		slog.Int64(event.KeyCount, count))
 }

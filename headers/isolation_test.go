@@ -57,6 +57,11 @@ func TestIsolationRefusesWhatOtherSitesSend(t *testing.T) {
 		{"a WebSocket from a user in Origin", "https", "GET", with(upgrade, "Origin", "https://x@app.example"), headers.ErrMalformedOrigin},
 		{"a WebSocket over HTTP/2", "https", "CONNECT", with(h{":protocol": {"websocket"}}, "Sec-Fetch-Site", "cross-site"), headers.ErrCrossOrigin},
 
+		{"a report with cookies", "https", "POST", with(with(one("Sec-Fetch-Site", "cross-site"), "Content-Type", "application/csp-report"), "Cookie", "a=b"), headers.ErrCrossOrigin},
+		{"a report with two types", "https", "POST", with(one("Sec-Fetch-Site", "cross-site"), "Content-Type", "application/csp-report", "text/plain"), headers.ErrCrossOrigin},
+		{"a report by PUT", "https", "PUT", with(one("Sec-Fetch-Site", "cross-site"), "Content-Type", "application/csp-report"), headers.ErrCrossOrigin},
+		{"a WebSocket that claims to be a report", "https", "POST", with(with(upgrade, "Sec-Fetch-Site", "cross-site"), "Content-Type", "application/csp-report"), headers.ErrCrossOrigin},
+
 		{"our own POST", "https", "POST", with(one("Sec-Fetch-Site", "same-origin"), "Origin", "https://app.example"), nil},
 		{"our own POST under no-referrer", "https", "POST", with(one("Sec-Fetch-Site", "same-origin"), "Origin", "null"), nil},
 		{"a POST the user began", "https", "POST", one("Sec-Fetch-Site", "none"), nil},
@@ -65,7 +70,8 @@ func TestIsolationRefusesWhatOtherSitesSend(t *testing.T) {
 		{"our own POST in development, without TLS", "http", "POST", one("Origin", "http://app.example"), nil},
 		{"a trusted origin's POST", "https", "POST", with(one("Sec-Fetch-Site", "cross-site"), "Origin", "https://trusted.example"), nil},
 		{"a command-line client", "https", "POST", nil, nil},
-		{"a cross-site link", "https", "GET", one("Sec-Fetch-Site", "cross-site"), nil},
+		{"a browser's report to us from another site", "https", "POST", with(one("Sec-Fetch-Site", "cross-site"), "Content-Type", "application/csp-report"), nil},
+		{"reports of another origin's page", "https", "POST", with(one("Origin", "https://other.example"), "Content-Type", "application/reports+json; charset=utf-8"), nil},
 		{"a cross-site preflight", "https", "OPTIONS", one("Sec-Fetch-Site", "cross-site"), nil},
 		{"our own WebSocket", "https", "GET", with(with(upgrade, "Sec-Fetch-Site", "same-origin"), "Origin", "https://app.example"), nil},
 		{"a command-line WebSocket", "https", "GET", upgrade, nil},
@@ -119,6 +125,67 @@ func TestIsolationRefusesWhatOtherSitesSend(t *testing.T) {
 				t.Errorf("a client's header fills the log")
 			}
 		})
+	}
+}
+
+// A resource isolation policy for every method that only reads.
+func TestIsolationOfResources(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-3.5.8")
+	fetch := func(site, mode, dest string) h {
+		return h{"Sec-Fetch-Site": {site}, "Sec-Fetch-Mode": {mode}, "Sec-Fetch-Dest": {dest}}
+	}
+	iso := must(headers.NewIsolation(headers.IsolationConfig{
+		TrustedOrigins: []string{"https://trusted.example"}, Public: []string{"/assets/", "/logo.svg"}, Logger: slog.New(slog.DiscardHandler),
+	}))
+	for _, c := range []struct {
+		name, method, path string
+		h                  h
+		want               error
+	}{
+		{"a link", "GET", "/", fetch("cross-site", "navigate", "document"), nil},
+		{"a link in a browser that names no destination", "GET", "/", h{"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate"}}, nil},
+		{"our own picture", "GET", "/", fetch("same-origin", "no-cors", "image"), nil},
+		{"a sibling's picture", "GET", "/", fetch("same-site", "no-cors", "image"), nil},
+		{"an address that was typed", "GET", "/", fetch("none", "navigate", "document"), nil},
+		{"a client that is no browser", "GET", "/", nil, nil},
+		{"a preflight", "OPTIONS", "/", fetch("cross-site", "cors", "empty"), nil},
+		{"a public file", "GET", "/assets/a/b.css", fetch("cross-site", "no-cors", "style"), nil},
+		{"a public picture", "HEAD", "/logo.svg", fetch("cross-site", "no-cors", "image"), nil},
+		{"a trusted site's fetch", "GET", "/", with(fetch("cross-site", "cors", "empty"), "Origin", "https://trusted.example"), nil},
+
+		{"another site's picture tag", "GET", "/", fetch("cross-site", "no-cors", "image"), headers.ErrCrossSiteResource},
+		{"another site's script tag", "GET", "/api", fetch("cross-site", "no-cors", "script"), headers.ErrCrossSiteResource},
+		{"another site's HEAD", "HEAD", "/", fetch("cross-site", "no-cors", "empty"), headers.ErrCrossSiteResource},
+		{"another site's frame", "GET", "/", fetch("cross-site", "navigate", "iframe"), headers.ErrCrossSiteResource},
+		{"another site's object", "GET", "/", fetch("cross-site", "navigate", "object"), headers.ErrCrossSiteResource},
+		{"another site's fetch", "GET", "/", with(fetch("cross-site", "cors", "empty"), "Origin", "https://evil.example"), headers.ErrCrossSiteResource},
+		{"a site value nobody knows", "GET", "/", fetch("other", "no-cors", "image"), headers.ErrCrossSiteResource},
+		{"no mode", "GET", "/", one("Sec-Fetch-Site", "cross-site"), headers.ErrCrossSiteResource},
+		{"two modes", "GET", "/", h{"Sec-Fetch-Site": {"cross-site"}, "Sec-Fetch-Mode": {"navigate", "no-cors"}}, headers.ErrCrossSiteResource},
+		{"two sites", "GET", "/", h{"Sec-Fetch-Site": {"same-origin", "cross-site"}}, headers.ErrMalformedOrigin},
+		{"a way out of what is public", "GET", "/assets/../admin", fetch("cross-site", "no-cors", "image"), headers.ErrCrossSiteResource},
+		{"two slashes in what is public", "GET", "/assets//x", fetch("cross-site", "no-cors", "image"), headers.ErrCrossSiteResource},
+		{"what only begins like a public file", "GET", "/logo.svg.bak", fetch("cross-site", "no-cors", "image"), headers.ErrCrossSiteResource},
+		{"a POST to what is public", "POST", "/assets/", fetch("cross-site", "no-cors", "empty"), headers.ErrCrossOrigin},
+	} {
+		r := request("https", c.method, "/")
+		r.URL.Path, r.Header = c.path, http.Header(c.h).Clone()
+		if err := iso.Allow(r); !errors.Is(err, c.want) || (c.want == nil) != (err == nil) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+func TestAHotlinkedPictureIsOneEventAMinute(t *testing.T) {
+	var log bytes.Buffer
+	handler := must(headers.NewIsolation(headers.IsolationConfig{Logger: slog.New(slog.NewTextHandler(&log, nil))})).Wrap(nothing)
+	for range 500 {
+		r := request("https", "GET", "/")
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if n := strings.Count(log.String(), "malicious_csrf"); n != 1 {
+		t.Errorf("%d events", n)
 	}
 }
 
@@ -207,6 +274,25 @@ func TestIsolationNamesEveryFaultAtOnce(t *testing.T) {
 		t.Errorf("got  %v\nwant %v", fields, want)
 	}
 	if _, err := headers.NewIsolation(headers.IsolationConfig{TrustedOrigins: []string{}}); err == nil {
+		t.Error("an empty list passed")
+	}
+}
+
+func TestPublicPathsAreValidated(t *testing.T) {
+	_, err := headers.NewIsolation(headers.IsolationConfig{
+		DangerouslyAllowResources: true,
+		Public:                    []string{"/ok/", "/ok/", "/", "a", "", "/a/../b", "//a", "/a?b", "/a#b", "/a*", "/%61", "/a\nb", "/fine.svg"},
+	})
+	var fields []string
+	for e := range hardening.Faults(err) {
+		fields = append(fields, e.Field)
+		complete(t, e)
+	}
+	want := []string{"Public", "Public[1]", "Public[2]", "Public[3]", "Public[4]", "Public[5]", "Public[6]", "Public[7]", "Public[8]", "Public[9]", "Public[10]", "Public[11]"}
+	if !slices.Equal(fields, want) {
+		t.Errorf("got  %v\nwant %v", fields, want)
+	}
+	if _, err := headers.NewIsolation(headers.IsolationConfig{Public: []string{}}); err == nil {
 		t.Error("an empty list passed")
 	}
 }

@@ -1,8 +1,6 @@
 package headers
 
 import (
-	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -44,17 +42,7 @@ type RedirectConfig struct {
 // so that its answers carry the headers too. It is safe for concurrent use.
 func RedirectHTTPS(cfg RedirectConfig) (http.Handler, error) {
 	f := faults.For("headers")
-	if len(cfg.Hosts) == 0 {
-		f.Missing("Hosts", "is empty", "list the names this service answers to: only you know them")
-	}
-	for i, h := range cfg.Hosts {
-		at := fmt.Sprintf("Hosts[%d]", i)
-		if reason := hostFault(h); reason != "" {
-			f.Add(at, h, reason, `write the name alone in lower case, as in "app.example"`)
-		} else if slices.Contains(cfg.Hosts[:i], h) {
-			f.Add(at, h, "is listed twice", "keep one")
-		}
-	}
+	validateHosts(cfg.Hosts, false, f)
 	if cfg.Port < 0 || cfg.Port > 65535 {
 		f.Add("Port", cfg.Port, "is not a port", "write 1 to 65535, or leave it zero for 443")
 	}
@@ -76,17 +64,14 @@ type redirect struct {
 
 func (rd *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	client := hardening.ClientOf(r)
-	host := client.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
+	host := withoutPort(client.Host)
 	secure := client.Scheme == "https"
 	switch {
 	case secure && rd.cfg.Next != nil:
 		rd.cfg.Next.ServeHTTP(w, r)
 		return
 	case secure || !slices.Contains(rd.cfg.Hosts, host):
-		rd.deny(w, r, &hardening.Problem{Status: http.StatusMisdirectedRequest, Detail: "This address does not serve the requested host."})
+		rd.deny(w, r, misdirected())
 		return
 	case rd.cfg.API && r.Method != http.MethodGet && r.Method != http.MethodHead:
 		rd.deny(w, r, &hardening.Problem{Status: http.StatusForbidden, Title: "HTTPS required",
