@@ -11,6 +11,8 @@ import (
 const (
 	seedAbsolute = 7 * 24 * time.Hour
 	seedIdle     = 24 * time.Hour
+
+	advisedMaxPerUser = 100
 )
 
 // Check reports how sessions are configured. It does no I/O.
@@ -93,7 +95,32 @@ func (m *core) check() []hardening.Finding {
 			Remedy:   "set Audit to the handler of an auditlog.Log",
 			Controls: []hardening.Control{asvs("16.3.1", supp), control(hardening.BIO2, "8.15.01", supp), control(hardening.NEN7510, "A.12.4.1", supp), control(hardening.NIS2IR, "3.2.3", supp)},
 		},
+		{
+			ID: "HDN-SESSION-008", Component: m.cfg.Name, Severity: hardening.Medium,
+			Title:    "Sessions are kept by a store that updates only what is there at the version that was read",
+			Passed:   m.cookies == nil,
+			Observed: m.keptIn(),
+			Expected: "a store",
+			Remedy:   "use a MemoryStore or a redissession.Store; with a CookieStore keep nothing in Data that must not go back",
+			Controls: []hardening.Control{asvs("7.2.1", supp), asvs("7.4.1", supp), control(hardening.CWE, "613", supp)},
+		},
+		{
+			ID: "HDN-SESSION-009", Component: m.cfg.Name, Severity: hardening.Low,
+			Title:    "How many sessions a user may have at once is bounded",
+			Passed:   m.cfg.MaxPerUser > 0 && m.cfg.MaxPerUser <= advisedMaxPerUser,
+			Observed: fmt.Sprintf("at most %d", m.cfg.MaxPerUser),
+			Expected: fmt.Sprintf("at most 1 to %d", advisedMaxPerUser),
+			Remedy:   "leave MaxPerUser zero, and use a store that keeps sessions",
+			Controls: []hardening.Control{asvs("7.1.2", impl)},
+		},
 	}
+}
+
+func (m *core) keptIn() string {
+	if m.cookies != nil {
+		return "cookies, of which older copies show older states"
+	}
+	return "a store"
 }
 
 func keysObserved(k KeySource) string {

@@ -135,6 +135,8 @@ func TestEveryFindingFlips(t *testing.T) {
 		"HDN-SESSION-005": func(c *session.Config) { c.Policy.Absolute, c.Policy.Idle = 48*time.Hour, 25*time.Hour },
 		"HDN-SESSION-006": func(c *session.Config) { c.Policy.Persistent = true },
 		"HDN-SESSION-007": func(c *session.Config) { c.Audit = nil },
+		"HDN-SESSION-008": func(c *session.Config) { c.Store = kinds(t)["cookies"] },
+		"HDN-SESSION-009": func(c *session.Config) { c.MaxPerUser = 101 },
 	}
 	check := func(cfg session.Config) map[string]hardening.Finding {
 		m := map[string]hardening.Finding{}

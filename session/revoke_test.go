@@ -259,3 +259,18 @@ func TestClockJumps(t *testing.T) {
 		})
 	}
 }
+
+// Another clock was ahead when the session began, or ours was set back.
+func TestASessionFromTheFutureOpensNothing(t *testing.T) {
+	for kind := range kinds(t) {
+		t.Run(kind, func(t *testing.T) {
+			store, keys := kinds(t)[kind], newRing("one")
+			id := login(t, newManager(t, session.Config{Store: store, Keys: keys}), "", "ada")
+			synctest.Test(t, func(t *testing.T) { // in the year 2000
+				if ended(t, newManager(t, session.Config{Store: store, Keys: keys}), id) != 1 {
+					t.Error("it is open")
+				}
+			})
+		})
+	}
+}
