@@ -63,6 +63,8 @@ type portal struct {
 	pages   map[string]*template.Template
 	handler http.Handler
 	closers []func() error // in the order of opening
+
+	stopping chan struct{} // closed when the server begins to stop
 }
 
 // tiers: nobody turns pages faster than this by hand, and staff share the
@@ -80,7 +82,7 @@ var loginLimit = ratelimit.PerMinute(10)
 // open makes what the state directory lacks and builds the rooms. The audit
 // log comes first, because the other rooms announce there what they load.
 func open(ctx context.Context, opt options) (*portal, error) {
-	p := &portal{opt: opt}
+	p := &portal{opt: opt, stopping: make(chan struct{})}
 	for _, step := range []func(context.Context) error{p.openState, p.openRooms, p.openData} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, p.Close())
@@ -91,7 +93,7 @@ func open(ctx context.Context, opt options) (*portal, error) {
 
 // openData opens what the rooms protect, and puts them in front of it.
 func (p *portal) openData(ctx context.Context) error {
-	hasher, err := password.New(password.Config{})
+	hasher, err := password.New(password.Config{Pepper: p.keys.Pepper})
 	if err != nil {
 		return err
 	}
@@ -244,6 +246,7 @@ func (p *portal) serve(ctx context.Context, listener net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	close(p.stopping) // streams would keep Shutdown waiting
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	err := srv.Shutdown(grace)

@@ -61,7 +61,7 @@ func (p *portal) login(w http.ResponseWriter, r *http.Request) {
 		p.render(w, r, http.StatusUnauthorized, "login", "Log in", loginPage{User: id, Error: "The user name or the password is wrong."})
 		return
 	}
-	if err := p.sessions.Login(r.Context(), u.ID, session.Auth{Methods: []string{"pwd"}, AAL: 1}); err != nil {
+	if err := p.sessions.Login(r.Context(), u.ID, session.Auth{Methods: []string{"pwd"}, AAL: 1, Device: deviceOf(r)}); err != nil {
 		p.unavailable(w, r, err)
 		return
 	}

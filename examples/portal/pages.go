@@ -35,7 +35,7 @@ type link struct {
 // the same "content".
 func parsePages() (map[string]*template.Template, error) {
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"login", "patients", "file", "record", "edit", "emergency", "trail", "checks", "refused"} {
+	for _, name := range []string{"login", "patients", "file", "record", "edit", "emergency", "trail", "checks", "devices", "refused"} {
 		t, err := template.ParseFS(files, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {
 			return nil, err
@@ -57,6 +57,7 @@ func (p *portal) routes() (http.Handler, error) {
 	mux.HandleFunc("GET /login", p.showLogin)
 	mux.HandleFunc("POST /login", p.login)
 	mux.HandleFunc("POST /logout", p.logout)
+	p.devices(mux)
 	for _, a := range actions {
 		h, err := p.guarded(a)
 		if err != nil {
@@ -129,6 +130,7 @@ func navigation(u *user, path string) []link {
 	case admin:
 		nav = []link{{Path: "/admin/trail", Text: "Audit trail"}, {Path: "/admin/checks", Text: "Checks"}}
 	}
+	nav = append(nav, link{Path: "/account/devices", Text: "My devices"})
 	for i := range nav {
 		nav[i].Here = nav[i].Path == path
 	}

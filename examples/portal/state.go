@@ -17,6 +17,7 @@ import (
 // owner alone, made at the first start.
 type keys struct {
 	Session *secrets.Ring  `secret:"SESSION_KEY,kind=key,bits=256,maxage=90d"`
+	Pepper  *secrets.Ring  `secret:"PEPPER_KEY,kind=key,bits=256,maxage=90d"`
 	Vermeer secrets.Secret `secret:"PASSWORD_VERMEER,kind=password"`
 	Jansen  secrets.Secret `secret:"PASSWORD_JANSEN,kind=password"`
 	Bakker  secrets.Secret `secret:"PASSWORD_BAKKER,kind=password"`
@@ -57,16 +58,16 @@ func makeSecrets(dir string) error {
 			return info.ModTime().UTC().Format(time.RFC3339), nil
 		}))
 	}
-	err := missing("SESSION_KEY", sessionKey)
+	err := cmp.Or(missing("SESSION_KEY", newKey), missing("PEPPER_KEY", newKey))
 	for _, u := range demoUsers {
 		err = cmp.Or(err, password("PASSWORD_"+strings.ToUpper(u.ID)))
 	}
 	return err
 }
 
-// sessionKey is a ring of one key that says when it was made, so that it can
+// newKey is a ring of one key that says when it was made, so that it can
 // become overdue.
-func sessionKey() (string, error) {
+func newKey() (string, error) {
 	key, err := secrets.Generate(32)
 	return "v1@" + time.Now().UTC().Format(time.RFC3339) + ":" + key, err
 }
