@@ -46,6 +46,9 @@ func isPublished(text []byte) bool {
 	if len(text) < len(publishedLength) && !publishedLength[len(text)] {
 		return false
 	}
+	if len(text) == 43 && text[0] != '4' && text[0] != 'c' { // 256 bits in base64, which most keys and many tokens are
+		return false
+	}
 	sums := published[len(text)]
 	if sums == nil {
 		return false

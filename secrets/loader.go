@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"reflect"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,19 +31,21 @@ type Loader struct {
 	scrub   scrubbed
 	fixed   []string // names whose files can not be seen to change
 	state   atomic.Pointer[state]
+	cleanup runtime.Cleanup          // of the vault of Secret fields
 	lives   *atomic.Pointer[liveSet] // shared with all Live fields
 	watched []watched                // one per path that poller looks at
 	vaults  []int                    // sources that are Providers of fields that may change
 
-	poller *filepoll.Poller // nil if no file is watched
-	cancel context.CancelFunc
-	fetch  sync.WaitGroup // the goroutine that asks providers
+	poller *filepoll.Poller   // nil if no file is watched
+	cancel context.CancelFunc // nil if nothing is watched
+	fetch  sync.WaitGroup     // the goroutine that asks providers
 
-	mu     sync.Mutex        // guards the fields below and serialises reloads
-	closed bool              // see ended
-	told   map[string]string // last failure that was announced, by group
-	states []State           // that were announced, by item
-	ages   *time.Timer       // for the next change of a state; nil if there is none
+	mu       sync.Mutex        // guards the fields below and serialises reloads
+	closed   bool              // see ended
+	told     map[string]string // last failure that was announced, by group
+	states   []State           // that were announced, by item; nil: all are Unproven
+	reviewed bool              // at least once
+	ages     *time.Timer       // for the next change of a state; nil if there is none
 
 	ended       atomic.Bool // closed, for who must not wait for a reload
 	subscribers subscribers
@@ -61,7 +64,7 @@ func (l *Loader) current() *state { return l.state.Load() }
 
 // loader turns a load that found no fault into a Loader. filled is the struct.
 func (l *load) loader(filled reflect.Value) *Loader {
-	out := &Loader{opts: l.opts, plan: l.plan, seed: l.seed, cancel: func() {}}
+	out := &Loader{opts: l.opts, plan: l.plan, seed: l.seed, cleanup: l.vault.cleanup}
 	s := &state{items: l.items}
 	if l.lives != nil {
 		out.lives = new(atomic.Pointer[liveSet])
@@ -85,7 +88,9 @@ func (l *load) loader(filled reflect.Value) *Loader {
 // last. Close waits for a reload that is under way, not for subscribers. It may
 // be called more than once and always returns nil.
 func (l *Loader) Close() error {
-	l.cancel()
+	if l.cancel != nil {
+		l.cancel()
+	}
 	if l.poller != nil {
 		l.poller.Close()
 	}
@@ -102,5 +107,6 @@ func (l *Loader) Close() error {
 		it.secret.Destroy()
 		it.ring.Destroy()
 	}
+	l.cleanup.Stop() // all that it would wipe is wiped
 	return nil
 }

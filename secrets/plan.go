@@ -10,7 +10,7 @@ import (
 )
 
 // plan is how to fill one type of struct. It holds no values and is never
-// changed once made.
+// changed once made, but for structs that are kept, zero, for the next load.
 type plan struct {
 	typ    reflect.Type
 	fields []*field
@@ -18,6 +18,7 @@ type plan struct {
 	within map[string]bool   // the namespaces of structs that hold fields
 	rules  bool              // there is something to validate
 	others bool              // it is not only Load's own fields
+	spare  sync.Pool         // of zero structs of typ, as pointers, to fill before dst is
 }
 
 // plans caches a plan per struct type. Only faultless plans go in.
@@ -64,6 +65,19 @@ func planOf(t reflect.Type, c *faults.Collector) *plan {
 		plans.Store(t, p)
 	}
 	return p
+}
+
+// empty returns a pointer to a zero struct of the type; clear takes it back.
+func (p *plan) empty() reflect.Value {
+	if kept := p.spare.Get(); kept != nil {
+		return reflect.ValueOf(kept)
+	}
+	return reflect.New(p.typ)
+}
+
+func (p *plan) clear(filled reflect.Value) {
+	filled.Elem().SetZero()
+	p.spare.Put(filled.Interface())
 }
 
 func (p *plan) collect(t reflect.Type, index []int, prefix string, c *faults.Collector) {

@@ -164,12 +164,21 @@ func (b *ringBox) dated(fn func(ringKey)) {
 // refused is announced at the next review. l.mu is held.
 func (l *Loader) review(ctx context.Context) (changed []Status, err error) {
 	st, now := l.current(), time.Now()
-	first := l.states == nil
-	if first {
-		l.states = make([]State, len(st.items))
-	}
+	first := !l.reviewed
+	l.reviewed = true
 	for i := range st.items {
-		if st.ageless(i) && (first || l.states[i] == Unproven) { // as most of an environment: nothing to announce
+		if st.ageless(i) && (l.states == nil || l.states[i] == Unproven) { // as most of an environment: nothing to announce
+			continue
+		}
+		if l.states == nil { // all before were so
+			l.states = make([]State, len(st.items))
+			for n := range l.states {
+				if l.states[n] = Unproven; first && n >= i {
+					l.states[n] = ""
+				}
+			}
+		}
+		if first && st.ageless(i) {
 			l.states[i] = Unproven
 			continue
 		}

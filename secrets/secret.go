@@ -64,15 +64,16 @@ func NewSecret(text string) Secret {
 // everything else about a Secret, so they share one: the texts are wiped when
 // the last copy of the last secret of a vault is collected.
 type vault struct {
-	slots []atomic.Pointer[box]
-	boxes []box
+	slots   []atomic.Pointer[box]
+	boxes   []box
+	cleanup runtime.Cleanup
 }
 
 // newVault has room for n secrets.
 func newVault(n int) *vault {
 	v := &vault{slots: make([]atomic.Pointer[box], n), boxes: make([]box, n)}
 	if n > 0 {
-		runtime.AddCleanup(&v.slots[0], wipeAll, v.boxes)
+		v.cleanup = runtime.AddCleanup(&v.slots[0], wipeAll, v.boxes)
 	}
 	return v
 }
