@@ -85,6 +85,12 @@ func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) e
 			_, err := headers.NewHostCheck(c)
 			return err
 		},
+		"headers.ReportCollectorConfig": func(spoil func(any)) error {
+			c := headers.ReportCollectorConfig{}
+			spoil(&c)
+			_, err := headers.NewReportCollector(c)
+			return err
+		},
 		"headers.RedirectConfig": func(spoil func(any)) error {
 			c := headers.RedirectConfig{}
 			spoil(&c)
