@@ -77,7 +77,9 @@ func (l *load) keep(f *field, r *ref, value []byte, field reflect.Value) {
 	}
 	for _, bad := range f.checkSecret(value, l.opts.Environment) {
 		if bad.soft && l.opts.Environment == hardening.Development {
-			it.relaxed = bad.reason
+			from := *it.origin
+			from.relaxed = bad.reason
+			it.origin = &from
 			continue
 		}
 		l.fail(f, it.label, bad)

@@ -94,11 +94,10 @@ type load struct {
 
 // item is one secret that was loaded.
 type item struct {
-	field   *field
-	secret  Secret // of Secret and Live fields
-	ring    *Ring
-	relaxed string // rule that Development let pass
-	age     *age   // what is known about its age, or nil
+	field  *field
+	secret Secret // of Secret and Live fields
+	ring   *Ring
+	age    *age // what is known about its age, or nil
 	*origin
 }
 
@@ -106,6 +105,7 @@ type item struct {
 // one.
 type origin struct {
 	label   string
+	relaxed string    // rule that Development let pass
 	env     bool      // it came from the environment of the process
 	open    string    // "" or who else may read the file
 	written time.Time // modification of the file

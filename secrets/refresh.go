@@ -198,7 +198,8 @@ func (r *refresh) merge() ([]item, *liveSet) {
 		if u.meta != nil {
 			from.meta = u.meta
 		}
-		it.relaxed, it.origin, it.age = u.relaxed, &from, u.age
+		from.relaxed = u.relaxed
+		it.origin, it.age = &from, u.age
 		if u.f.target == toLive {
 			it.secret = u.secret
 			set.values[at[u.item]] = u.secret
