@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/gob"
 	"encoding/json"
@@ -86,11 +87,14 @@ func check(w http.ResponseWriter, err error) {
 
 // hardeningRig is our room with its memory store and a random key.
 func hardeningRig(tb testing.TB) sessionRig {
-	m := must(session.New[visit](session.Config{Logger: slog.New(slog.DiscardHandler)}))(tb)
+	return rigOf(must(session.New[visit](session.Config{Logger: slog.New(slog.DiscardHandler)}))(tb))
+}
+
+func rigOf(m *session.Manager[visit]) sessionRig {
 	return sessionRig{
 		wrap: m.Wrap,
 		login: func(w http.ResponseWriter, r *http.Request) {
-			if err := m.Login(r.Context(), sessionUser, session.Auth{Methods: []string{"pwd"}}); err != nil {
+			if err := m.Login(r.Context(), cmp.Or(r.Header.Get("X-User"), sessionUser), session.Auth{Methods: []string{"pwd"}}); err != nil {
 				check(w, err)
 				return
 			}
@@ -127,9 +131,14 @@ func hardeningRig(tb testing.TB) sessionRig {
 // scsRig is scs with its own memory store and codec (gob), and no idle
 // timeout: with one, it would write on every request.
 func scsRig(testing.TB) sessionRig {
+	rig, m := scsManager()
+	m.Store = memstore.NewWithCleanupInterval(0)
+	return rig
+}
+
+func scsManager() (sessionRig, *scs.SessionManager) {
 	gob.Register(visit{})
 	m := scs.New()
-	m.Store = memstore.NewWithCleanupInterval(0)
 	m.Cookie.Secure = true
 	return sessionRig{
 		wrap: m.LoadAndSave,
@@ -138,7 +147,7 @@ func scsRig(testing.TB) sessionRig {
 				check(w, err)
 				return
 			}
-			m.Put(r.Context(), "user", sessionUser)
+			m.Put(r.Context(), "user", cmp.Or(r.Header.Get("X-User"), sessionUser))
 			m.Put(r.Context(), "visit", newVisit())
 			check(w, nil)
 		},
@@ -153,7 +162,7 @@ func scsRig(testing.TB) sessionRig {
 			m.Put(r.Context(), "visit", v)
 			right(w, m.GetString(r.Context(), "user"), v)
 		},
-	}
+	}, m
 }
 
 // gorillaRig is gorilla/sessions with everything in a signed and encrypted
@@ -307,6 +316,8 @@ func BenchmarkSession(b *testing.B) {
 			b.Run(r.name, func(b *testing.B) { rig := r.rig(b); serve(b, rig.wrap(rig.write), rig.loggedIn(b)) })
 		}
 	})
+	benchmarkStores(b)
+	b.Run("heap100k", benchmarkHeap)
 }
 
 // What is written must be read by the next request, else a rig measures
