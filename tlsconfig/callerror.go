@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/url"
 	"syscall"
@@ -40,8 +41,39 @@ func (e *CallError) Timeout() bool {
 	return errors.Is(e.cause, context.DeadlineExceeded) || ok && t.Timeout()
 }
 
+// logReason tells the log what the text does not tell whoever chose the URL.
+func (e *CallError) logReason() string {
+	d, ok := errors.AsType[*DialError](e.cause)
+	if !ok {
+		return e.Reason
+	}
+	if d.Refused {
+		return "refused by the dialler: " + d.Reason
+	}
+	return d.Reason
+}
+
+// body is a response's body whose errors quote nothing of the peer, as those
+// of net/http do about chunks and trailers.
+type body struct {
+	io.ReadCloser
+	url *url.URL
+}
+
+// Read implements io.Reader.
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // readers return it bare
+		err = callError(err, b.url)
+	}
+	return n, err
+}
+
 func callError(err error, u *url.URL) *CallError {
 	if e, ok := errors.AsType[*CallError](err); ok {
+		if u != nil && e.Host != hostOfURL(u) {
+			return &CallError{Host: hostOfURL(u), Reason: e.Reason, cause: e.cause}
+		}
 		return e
 	}
 	return &CallError{Host: hostOfURL(u), Reason: callReason(err), cause: err}
@@ -49,6 +81,9 @@ func callError(err error, u *url.URL) *CallError {
 
 // callReason sorts errors by type; texts are not read.
 func callReason(err error) string {
+	if _, ok := errors.AsType[*DialError](err); ok {
+		return "no connection to this destination" // whoever chose the URL may read it
+	}
 	for _, own := range []struct {
 		is     error
 		reason string
@@ -66,6 +101,8 @@ func callReason(err error) string {
 		{context.DeadlineExceeded, "timeout"},
 		{syscall.ECONNREFUSED, "connection refused"},
 		{syscall.ECONNRESET, "connection reset"},
+		{io.ErrUnexpectedEOF, "the connection ended early"},
+		{net.ErrClosed, "the connection was closed"},
 	} {
 		if errors.Is(err, own.is) {
 			return own.reason

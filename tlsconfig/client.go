@@ -17,6 +17,7 @@ import (
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
 	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/text"
 )
 
 // ClientConfig describes the TLS side of a client. The zero value speaks TLS
@@ -63,13 +64,16 @@ type ClientConfig struct {
 	DangerouslySkipVerify DangerouslySkipVerify
 
 	// DialContext makes the connections: DialContext of a [PublicDialer] for
-	// URLs that somebody else chose. Default: a net.Dialer with a timeout of
-	// 10 s.
+	// URLs that somebody else chose, without Proxy then. Default: a net.Dialer
+	// with a timeout of 10 s.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Proxy is the proxy through which Transport and HTTPClient connect. It
-	// must be an http or https URL and may hold credentials. Default: none;
-	// the environment is not read.
+	// must be an http or https URL and may hold credentials. It is the proxy
+	// that connects to the destination then: beside a [PublicDialer], which
+	// would judge the proxy's address alone, it is a fault, and beside another
+	// DialContext finding HDN-TLS-064 fails. Default: none; the environment is
+	// not read.
 	Proxy *url.URL
 
 	// Timeout bounds a call of HTTPClient, redirects and body included.
@@ -108,6 +112,7 @@ type Client struct {
 	skip       DangerouslySkipVerify
 	dialer     func(ctx context.Context, network, addr string) (net.Conn, error)
 	proxy      *url.URL
+	ownDialer  bool        // DialContext was given
 	base       *tls.Config // never handed out
 	keep       *keeper
 	snap       atomic.Pointer[snapshot]
@@ -115,6 +120,8 @@ type Client struct {
 	sessions   *sessionCache // nil = no resumption; no other client has it
 	transport  *http.Transport
 	client     *http.Client
+	calls      atomic.Pointer[http.Transport] // of client; another one after each change of trust
+	conns      conns
 }
 
 // trust is the set of roots in use. It is immutable, and another one is
@@ -158,6 +165,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if p := cfg.Proxy; p != nil && (p.Scheme != "http" && p.Scheme != "https" || p.Host == "") {
 		f.Secret("Proxy", "is not an http or https URL with a host", `write "http://proxy.internal:3128"`) // may hold a password
 	}
+	if cfg.Proxy != nil && ofDialer(cfg.DialContext) {
+		f.Missing("Proxy", "makes the connections in place of the PublicDialer, which would judge the address of the proxy alone", "leave it nil, or have the proxy itself refuse destinations inside and leave DialContext nil")
+	}
 	switch {
 	case cfg.Timeout < 0:
 		f.Add("Timeout", cfg.Timeout, "is negative", "leave it zero for 30s")
@@ -167,13 +177,14 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Name == "" {
 		cfg.Name = room
 	}
-	if cfg.DialContext == nil {
+	ownDialer := cfg.DialContext != nil
+	if !ownDialer {
 		cfg.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
 	}
 
 	c := &Client{
 		name: cfg.Name, profile: cfg.Profile, env: cfg.Environment, serverName: strings.TrimSuffix(strings.ToLower(cfg.ServerName), "."),
-		pins: parsePins(f, "Pins", cfg.Pins), classical: cfg.ClassicalKexOnly, skip: cfg.DangerouslySkipVerify, dialer: cfg.DialContext,
+		pins: parsePins(f, "Pins", cfg.Pins), classical: cfg.ClassicalKexOnly, skip: cfg.DangerouslySkipVerify, dialer: cfg.DialContext, ownDialer: ownDialer,
 		base: cfg.Profile.clientConfig(),
 	}
 	if cfg.Proxy != nil {
@@ -205,6 +216,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		c.base.ClientSessionCache = c.sessions
 	}
 	c.transport = c.newTransport()
+	c.calls.Store(c.newTransport())
 	c.client = c.newHTTPClient(cfg.Timeout)
 	if err := c.keep.announceAll(context.Background(), now); err != nil {
 		return nil, err
@@ -248,14 +260,20 @@ func (c *Client) publish() {
 	for i := range c.keep.certs {
 		next.pairs = append(next.pairs, c.keep.certs[i].pair)
 	}
-	if is := c.roots.Load(); is != nil && is.anchors == next.anchors && slices.Equal(is.pairs, next.pairs) {
+	is := c.roots.Load()
+	if is != nil && is.anchors == next.anchors && slices.Equal(is.pairs, next.pairs) {
 		return
 	}
 	c.roots.Store(next)
+	if is == nil {
+		return
+	}
 	// A session would carry on under the certificates and trust with which it
-	// began, and so would a connection.
+	// began, and so would a connection: one that is always busy is never idle.
 	c.sessions.clear()
+	c.calls.Swap(c.newTransport()).CloseIdleConnections()
 	c.transport.CloseIdleConnections()
+	c.conns.judgeIn(trustGrace, c.stillTrusted)
 }
 
 // TLS returns a new configuration for any client that takes a *tls.Config. It
@@ -304,7 +322,9 @@ func (c *Client) tlsFor(host string, protos ...string) *tls.Config {
 
 // DialTLSContext connects and shakes hands, for protocols other than HTTP: addr
 // is host:port, and the host, name or address, is what the certificate must
-// hold unless ServerName is set. The handshake may take 10 s.
+// hold unless ServerName is set. The handshake may take 10 s. Errors are
+// [CallError]s. After a change of Roots, a connection to a server that the new
+// ones do not vouch for is closed within 30 s.
 func (c *Client) DialTLSContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return c.dialTLS(ctx, network, addr)
 }
@@ -316,16 +336,25 @@ func (c *Client) dialTLS(ctx context.Context, network, addr string, protos ...st
 	}
 	raw, err := c.dialer(ctx, network, addr)
 	if err != nil {
-		return nil, err
+		return nil, c.dialError(err, addr)
 	}
-	conn := tls.Client(raw, c.tlsFor(strings.TrimSuffix(host, "."), protos...))
+	host = strings.TrimSuffix(host, ".")
+	known := c.conns.add(raw)
+	conn := tls.Client(known, c.tlsFor(host, protos...))
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close()
-		return nil, err
+		_ = known.Close()
+		return nil, c.dialError(err, addr)
 	}
+	cs := conn.ConnectionState()
+	known.peer.Store(&peer{host, cs.PeerCertificates})
 	return conn, nil
+}
+
+// dialError keeps what the peer wrote into its certificate out of the text.
+func (c *Client) dialError(err error, addr string) error {
+	return &CallError{Host: text.Clip(addr, 255), Reason: callReason(err), cause: err}
 }
 
 // Status describes the client's own certificates, in the order of
@@ -347,6 +376,8 @@ func (c *Client) ForceReload(ctx context.Context) error {
 // moment. Close never fails.
 func (c *Client) Close() error {
 	c.keep.close()
+	c.conns.stop()
 	c.transport.CloseIdleConnections()
+	c.calls.Load().CloseIdleConnections()
 	return nil
 }

@@ -29,6 +29,14 @@ func (c *Client) Check() []hardening.Finding {
 			"not left out", without, "ClassicalKexOnly empty", "have the middlebox repaired, then drop ClassicalKexOnly",
 			hardening.Control{Framework: hardening.NCSCTLS, ID: "3.3.3", Relation: hardening.Implements},
 			hardening.Control{Framework: hardening.ASVS, ID: "v5.0.0-11.2.2", Relation: hardening.Supports}))
+	var judged []string
+	if c.proxy != nil && c.ownDialer {
+		judged = []string{"the proxy is dialled by a DialContext that never sees the destination"}
+	}
+	out = append(out, finding("HDN-TLS-064", c.name, "What judges destinations makes the connections itself", hardening.Medium,
+		"no proxy beside a dialler of one's own", judged, "Proxy or DialContext, not both", "drop one of them: a guard against requests to the inside judges the proxy's address only",
+		hardening.Control{Framework: hardening.ASVS, ID: "v5.0.0-1.3.6", Relation: hardening.Supports},
+		hardening.Control{Framework: hardening.CWE, ID: "918", Relation: hardening.Supports}))
 	if pairs := c.keep.pairs(); len(pairs) > 0 {
 		certs := make([]served, len(pairs))
 		for i, p := range pairs {

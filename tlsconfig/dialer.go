@@ -75,7 +75,9 @@ type Dialer struct {
 //	...
 //	client, err := tlsconfig.NewClient(tlsconfig.ClientConfig{Profile: tlsconfig.Intermediate, DialContext: dialer.DialContext})
 //	...
-//	res, err := client.HTTPClient().Get(url)
+//	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+//	...
+//	res, err := client.Do(req) // err tells whoever chose url nothing; the log has the reason
 //
 // Any other transport can use its DialContext too, if it has no proxy, which
 // would connect in its place.

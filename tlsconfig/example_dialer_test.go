@@ -1,8 +1,10 @@
 package tlsconfig_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/inovy/hardening/tlsconfig"
 )
@@ -21,12 +23,19 @@ func ExamplePublicDialer() {
 		return
 	}
 	defer client.Close()
-	_, err = client.HTTPClient().Get("https://169.254.169.254/latest/meta-data/")
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "https://169.254.169.254/latest/meta-data/", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = client.Do(req) // the client's Logger got the reason
+	if failed, ok := errors.AsType[*tlsconfig.CallError](err); ok {
+		fmt.Println(failed) // for the user
+	}
 	if refusal, ok := errors.AsType[*tlsconfig.DialError](err); ok {
-		fmt.Println(refusal)        // for the user
-		fmt.Println(refusal.Reason) // for the log
+		fmt.Println(refusal.Refused, refusal.Reason) // for code, never for the user
 	}
 	// Output:
-	// tlsconfig: no connection to this destination
-	// metadata address
+	// tlsconfig: call to 169.254.169.254: no connection to this destination
+	// true metadata address
 }

@@ -1,12 +1,30 @@
 package tlsconfig
 
 import (
+	"context"
 	"crypto/tls"
+	"net"
 	"reflect"
+	"runtime"
+	"strings"
 )
 
-// sameFunc reports whether two VerifyConnection hooks run the same code. It
-// tells ours from others without a register of configurations.
+// Functions cannot be compared, but the code they run has an address and a
+// name. That tells ours from others without a register of configurations.
+
+// sameFunc reports whether two VerifyConnection hooks run the same code.
 func sameFunc(a, b func(tls.ConnectionState) error) bool {
 	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+}
+
+// ownFunc reports whether fn, a non-nil function, is the method of this
+// package whose name begins so, or a function literal within it.
+func ownFunc(fn any, name string) bool {
+	f := runtime.FuncForPC(reflect.ValueOf(fn).Pointer())
+	return f != nil && strings.HasPrefix(f.Name(), "github.com/inovy/hardening/tlsconfig."+name)
+}
+
+// ofDialer reports whether dial is DialContext of a [Dialer].
+func ofDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) bool {
+	return dial != nil && ownFunc(dial, "(*Dialer).DialContext")
 }

@@ -3,10 +3,7 @@ package tlsconfig
 import (
 	"crypto/tls"
 	"fmt"
-	"reflect"
 	"regexp"
-	"runtime"
-	"strings"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/faults"
@@ -55,12 +52,7 @@ func (d DangerouslySkipVerify) finding(component string) hardening.Finding {
 // VerifyConnection of this package does it, against roots that can be
 // reloaded. Code of other packages cannot be judged, so that it does not count.
 func verifiesItself(cfg *tls.Config) bool {
-	if cfg.VerifyConnection == nil {
-		return false
-	}
-	const pkg = "github.com/inovy/hardening/tlsconfig."
-	fn := runtime.FuncForPC(reflect.ValueOf(cfg.VerifyConnection).Pointer())
-	return fn != nil && strings.HasPrefix(fn.Name(), pkg+"(*Client).verify")
+	return cfg.VerifyConnection != nil && ownFunc(cfg.VerifyConnection, "(*Client).verify")
 }
 
 // judgeVerification is the check of HDN-TLS-007.

@@ -51,8 +51,11 @@ var (
 // holds the connections. It has limits where http.DefaultTransport has none,
 // speaks HTTP/2, verifies by name or address, and refuses http:// URLs and
 // credentials in URLs. For the latter it looks at each URL that needs a new or
-// an HTTP/1.1 connection only; [Client.HTTPClient] looks at every one. Set
-// nothing in it: Check does not see that.
+// an HTTP/1.1 connection only; [Client.HTTPClient], which has connections of
+// its own, looks at every one. Within 30 s of a change of Roots, connections to
+// servers that the new ones do not vouch for are closed, and all that lead
+// through a proxy. Its errors may quote what a server sent: pass them through
+// [SafeError]. Set nothing in it: Check does not see that.
 func (c *Client) Transport() *http.Transport { return c.transport }
 
 func (c *Client) newTransport() *http.Transport {
@@ -102,7 +105,11 @@ func (c *Client) dialProxy(ctx context.Context, network, addr string) (net.Conn,
 	if c.proxy == nil || c.proxy.Scheme != "http" || !strings.EqualFold(addr, proxyAddr(c.proxy)) {
 		return nil, ErrPlainHTTP
 	}
-	return c.dialer(ctx, network, addr)
+	raw, err := c.dialer(ctx, network, addr)
+	if err != nil {
+		return nil, c.dialError(err, addr)
+	}
+	return c.conns.add(raw), nil
 }
 
 func (c *Client) dialHTTPS(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -130,7 +137,10 @@ func proxyAddr(u *url.URL) string {
 //   - gives up after ClientConfig.Timeout;
 //   - writes one record for each request sent: method, host, status, duration,
 //     protocol, TLS version and group, never path, query, header or body;
-//   - returns errors as [CallError], whose text holds nothing of these either.
+//   - returns errors as [CallError], those of the body too, whose text holds
+//     nothing of these either;
+//   - sends no call over a connection that was made before Roots or Certs
+//     last changed.
 //
 // The http.Client itself wraps that in a *url.Error with the whole URL, query
 // included. Use [Client.Do], or pass errors through [SafeError] before they
@@ -158,7 +168,7 @@ func (c *Client) newHTTPClient(timeout time.Duration) *http.Client {
 type caller struct{ c *Client }
 
 // CloseIdleConnections lets http.Client.CloseIdleConnections through.
-func (t caller) CloseIdleConnections() { t.c.transport.CloseIdleConnections() }
+func (t caller) CloseIdleConnections() { t.c.calls.Load().CloseIdleConnections() }
 
 // RoundTrip decides about redirects too: what http.Client says about those it
 // refuses quotes the Location header.
@@ -183,7 +193,7 @@ func (t caller) RoundTrip(r *http.Request) (*http.Response, error) {
 		_ = res.Body.Close()
 	}
 	failed := callError(err, r.URL)
-	t.c.keep.log(r.Context(), slog.LevelWarn, "http_client_call", append(attrs, slog.String(event.KeyOutcome, event.OutcomeFailure), slog.String(event.KeyReason, failed.Reason))...)
+	t.c.keep.log(r.Context(), slog.LevelWarn, "http_client_call", append(attrs, slog.String(event.KeyOutcome, event.OutcomeFailure), slog.String(event.KeyReason, failed.logReason()))...)
 	return nil, failed
 }
 
@@ -194,9 +204,12 @@ func (t caller) send(r *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	res, err := t.c.transport.RoundTrip(r)
+	res, err := t.c.calls.Load().RoundTrip(r)
 	if err != nil {
 		return nil, err
+	}
+	if res.StatusCode != http.StatusSwitchingProtocols && res.Body != http.NoBody { // the body of a 101 is a connection
+		res.Body = body{res.Body, r.URL}
 	}
 	return res, checkRedirect(r, res)
 }
@@ -222,8 +235,8 @@ func checkRedirect(r *http.Request, res *http.Response) error {
 	if hops(r) >= maxRedirects {
 		return errRedirects
 	}
-	body := r.Body != nil && r.Body != http.NoBody
-	if (res.StatusCode == 307 || res.StatusCode == 308) && body && origin(to) != origin(r.URL) {
+	hasBody := r.Body != nil && r.Body != http.NoBody
+	if (res.StatusCode == 307 || res.StatusCode == 308) && hasBody && origin(to) != origin(r.URL) {
 		return errRedirectBody
 	}
 	return nil
