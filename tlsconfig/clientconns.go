@@ -33,7 +33,7 @@ type peer struct {
 type knownConn struct {
 	net.Conn
 	list *conns
-	made uint64 // after how many changes
+	made uint64               // after how many changes
 	peer atomic.Pointer[peer] // nil = not known: still shaking hands, or a tunnel that http.Transport speaks TLS in
 }
 

@@ -166,7 +166,9 @@ func TestAProxyBesideAPublicDialerIsAFault(t *testing.T) {
 	if len(fs) != 1 || fs[0].Field != "Proxy" {
 		t.Errorf("%v", err)
 	}
-	wrapped := func(ctx context.Context, network, addr string) (net.Conn, error) { return d.DialContext(ctx, network, addr) }
+	wrapped := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return d.DialContext(ctx, network, addr)
+	}
 	for _, tt := range []struct {
 		cfg    tlsconfig.ClientConfig
 		passed bool

@@ -35,10 +35,15 @@ type PublicDialerConfig struct {
 	Ports []uint16
 
 	// Allow lists networks of your own that may be dialled although they are
-	// not public. Default: none. The addresses of cloud metadata services stay
-	// refused, even within Allow. IPv4 addresses that a NAT64 translator would
+	// not public. Default: none. Cloud metadata services and link-local
+	// addresses stay refused, even within Allow. IPv4 addresses that a NAT64 translator would
 	// connect to are looked up here as IPv4.
 	Allow []netip.Prefix
+
+	// DangerouslyAllowMetadata lets Allow open cloud metadata services and
+	// link-local addresses too: whoever chooses the URL may then read the
+	// machine's credentials. Needs Allow.
+	DangerouslyAllowMetadata bool
 
 	// Deny lists networks that may not be dialled although they are public:
 	// your organisation's own. It outranks Allow. Default: none.
@@ -102,6 +107,9 @@ func PublicDialer(cfg PublicDialerConfig) (*Dialer, error) {
 	}
 	dialNetworks(f, "PublicDialerConfig.Allow", cfg.Allow, "leave it nil to dial public addresses only")
 	dialNetworks(f, "PublicDialerConfig.Deny", cfg.Deny, "leave it nil to deny none in addition")
+	if cfg.DangerouslyAllowMetadata && len(cfg.Allow) == 0 {
+		f.Add("PublicDialerConfig.DangerouslyAllowMetadata", true, "opens nothing without Allow", "leave it false, or list the addresses that are meant in Allow")
+	}
 	if cfg.Timeout < 0 {
 		f.Add("PublicDialerConfig.Timeout", cfg.Timeout, "is negative", "leave it zero for 10s")
 	}
@@ -110,7 +118,7 @@ func PublicDialer(cfg PublicDialerConfig) (*Dialer, error) {
 	}
 	d := &Dialer{
 		name: cfg.Name, ports: slices.Clone(cfg.Ports), timeout: cfg.Timeout, resolver: cfg.Resolver,
-		judge: newAddressJudge(slices.Clone(cfg.Allow), slices.Clone(cfg.Deny)),
+		judge: newAddressJudge(slices.Clone(cfg.Allow), slices.Clone(cfg.Deny), cfg.DangerouslyAllowMetadata),
 	}
 	if d.name == "" {
 		d.name = room

@@ -39,5 +39,9 @@ func (d *Dialer) Check() []hardening.Finding {
 		Passed: d.timeout <= maxDialTimeout, Observed: fmt.Sprintf("after %v", d.timeout), Expected: fmt.Sprintf("after %v or less", maxDialTimeout),
 		Remedy:   "leave PublicDialerConfig.Timeout zero",
 		Controls: []hardening.Control{{Framework: hardening.ISO27002, ID: "8.6", Relation: hardening.Supports}, {Framework: hardening.CWE, ID: "400", Relation: hardening.Supports}},
+	}, {
+		ID: "HDN-TLS-065", Component: d.name, Title: "Requests to chosen URLs reach no cloud metadata service", Severity: hardening.High,
+		Passed: !d.judge.allowClosed, Observed: fmt.Sprintf("DangerouslyAllowMetadata %t", d.judge.allowClosed), Expected: "false",
+		Remedy: "leave PublicDialerConfig.DangerouslyAllowMetadata false", Controls: forgery(),
 	}}
 }

@@ -259,13 +259,41 @@ func TestPublicDialerAllowAndDeny(t *testing.T) {
 		Deny:  []netip.Prefix{netip.MustParsePrefix("10.1.9.0/24"), netip.MustParsePrefix("145.0.0.0/8"), netip.MustParsePrefix("2a00::/16")},
 	})
 	for a, want := range map[string]bool{
-		"10.1.2.3": true, "::ffff:10.1.2.3": true, "64:ff9b::10.1.2.3": true, "fd00::1": true, "8.8.8.8": true, "169.254.1.1": true,
+		"10.1.2.3": true, "::ffff:10.1.2.3": true, "64:ff9b::10.1.2.3": true, "fd00::1": true, "8.8.8.8": true, "169.254.1.1": false,
 		"10.2.0.1": false, "10.1.9.1": false, "145.7.7.7": false, "::ffff:145.7.7.7": false, "64:ff9b::145.7.7.7": false, "2a00::1": false,
 		"169.254.169.254": false, "fd00:ec2::254": false, // metadata services stay closed
 	} {
 		if err := d.Allows(netip.AddrPortFrom(netip.MustParseAddr(a), 443)); (err == nil) != want {
 			t.Errorf("%s: %v, want allowed %t", a, err, want)
 		}
+	}
+}
+
+// An Allow list for the own network often covers what the cloud put into it.
+func TestMetadataServicesStayClosedWithinAllow(t *testing.T) {
+	all := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/1"), netip.MustParsePrefix("128.0.0.0/1"), netip.MustParsePrefix("::/1"), netip.MustParsePrefix("8000::/1")}
+	d := publicDialer(t, tlsconfig.PublicDialerConfig{Allow: all})
+	open := publicDialer(t, tlsconfig.PublicDialerConfig{Allow: all, DangerouslyAllowMetadata: true})
+	one := publicDialer(t, tlsconfig.PublicDialerConfig{Allow: []netip.Prefix{netip.MustParsePrefix("169.254.42.42/32")}, DangerouslyAllowMetadata: true})
+	for _, a := range []string{
+		"169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.42.42", "169.254.0.23", "168.63.129.16", "100.100.100.200", "192.0.0.192",
+		"fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:42::42", "fd00:c1::a9fe:a9fe", "fd00:a9fe:a9fe::1", "fe80::a9fe:a9fe",
+		"::ffff:169.254.42.42", "64:ff9b::169.254.0.23", "::ffff:100.100.100.200",
+	} {
+		ap := netip.AddrPortFrom(netip.MustParseAddr(a), 443)
+		if refusal, ok := errors.AsType[*tlsconfig.DialError](d.Allows(ap)); !ok || refusal.Reason != "metadata address" {
+			t.Errorf("%s: %v", a, refusal)
+		}
+		if err := open.Allows(ap); err != nil {
+			t.Errorf("%s stays closed although that was lifted", a)
+		}
+		if err := one.Allows(ap); (err == nil) != strings.HasSuffix(a, "169.254.42.42") {
+			t.Errorf("%s: %v, where 169.254.42.42 alone is open", a, err)
+		}
+	}
+	_, err := tlsconfig.PublicDialer(tlsconfig.PublicDialerConfig{DangerouslyAllowMetadata: true})
+	if fs := slices.Collect(hardening.Faults(err)); len(fs) != 1 || fs[0].Field != "PublicDialerConfig.DangerouslyAllowMetadata" {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -462,9 +490,14 @@ func TestDialerFindingsFlip(t *testing.T) {
 		"HDN-TLS-050": {Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 		"HDN-TLS-051": {Ports: []uint16{443, 80}},
 		"HDN-TLS-052": {Timeout: time.Minute},
+		"HDN-TLS-065": {Allow: []netip.Prefix{netip.MustParsePrefix("169.254.0.23/32")}, DangerouslyAllowMetadata: true},
 	} {
 		fs := publicDialer(t, cfg).Check()
-		if ids := failed(fs); !slices.Equal(ids, []string{id}) {
+		want := []string{id}
+		if id == "HDN-TLS-065" {
+			want = []string{"HDN-TLS-050", id} // it needs Allow
+		}
+		if ids := failed(fs); !slices.Equal(ids, want) {
 			t.Errorf("%s: failed %v", id, ids)
 		}
 		for _, f := range fs {

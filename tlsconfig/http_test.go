@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -306,6 +307,68 @@ func TestFailedHandshakesAreCounted(t *testing.T) {
 			t.Errorf("%d records that count %d, want 2 and 1001", records, total)
 		}
 	})
+}
+
+// Whoever reads the log must see that a CA is not trusted, and by which side.
+func TestReasonsOfFailedHandshakes(t *testing.T) {
+	ours, theirs := newAuthority(t), newAuthorityNamed(t, "Another CA")
+	for _, tt := range []struct {
+		name   string
+		client func(*tls.Config)
+		want   string
+	}{
+		{"a client that does not trust our CA", func(c *tls.Config) { c.RootCAs = theirs.pool() }, "certificate refused"},
+		{"a client of another CA", func(c *tls.Config) {
+			stranger := theirs.client(dns("svc.test")) // sent although the server asks for another CA's
+			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &stranger, nil }
+		}, "client certificate of an unknown authority"},
+		{"a client without a certificate", func(c *tls.Config) { c.Certificates = nil }, "no client certificate"},
+		{"a client that is not listed", func(c *tls.Config) { c.Certificates = []tls.Certificate{ours.client(dns("other.test"))} }, "client not on the allow-list"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var buf syncBuffer
+			server, err := tlsconfig.NewServer(tlsconfig.ServerConfig{
+				Certs: []tlsconfig.CertSource{ours.good("127.0.0.1")}, PollInterval: time.Hour,
+				ClientAuth: &tlsconfig.ClientAuth{CAs: tlsconfig.CAFile(caFile(t, ours)), Allow: []tlsconfig.SAN{tlsconfig.DNS("svc.test")}},
+				Logger:     slog.New(slog.NewTextHandler(&buf, nil)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			srv := server.HTTPServer(nil)
+			addr := serve(t, srv, serveTLS)
+			cfg := &tls.Config{RootCAs: ours.pool(), Certificates: []tls.Certificate{ours.client(dns("svc.test"))}}
+			tt.client(cfg)
+			if _, err := dial(t, addr, cfg); err == nil {
+				t.Fatal("the handshake succeeded")
+			}
+			srv.Shutdown(t.Context())
+			for !strings.Contains(buf.String(), "tls_handshake_failed") { // the server's side ends a moment later
+				runtime.Gosched()
+				if t.Context().Err() != nil {
+					t.Fatal("no record")
+				}
+			}
+			if !strings.Contains(buf.String(), `reason="`+tt.want+`"`) {
+				t.Errorf("want %q: %s", tt.want, buf.String())
+			}
+		})
+	}
+}
+
+// OpenSSL tells by an alert of its own what Go's clients call a bad certificate.
+func TestTheAlertOfAnUnknownAuthorityIsNamed(t *testing.T) {
+	var buf syncBuffer
+	server, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: []tlsconfig.CertSource{newAuthority(t).good("a.test")}, Logger: slog.New(slog.NewTextHandler(&buf, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	server.HTTPServer(nil).ErrorLog.Print("http: TLS handshake error from 192.0.2.1:99: remote error: tls: unknown certificate authority")
+	if !strings.Contains(buf.String(), `reason="our certificate refused: unknown authority"`) {
+		t.Error(buf.String())
+	}
 }
 
 // syncBuffer is a bytes.Buffer that a server's goroutines may write to.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/inovy/hardening/internal/text"
 )
 
 // policy returns everything about a pair that peers would refuse or that the
@@ -105,11 +107,27 @@ func succession(p, old *pair) []flaw {
 		}
 		add("lacks names of the certificate in use: "+strings.Join(lost, ", "), "have it issued for all names, or call ForceReload if the names are gone")
 	}
+	if c := lostIssuer(p, old); c != nil {
+		add("lacks the intermediate certificate "+text.Clip(c.Subject.CommonName, 64)+" that the chain in use has, so that clients could not verify it", "install the whole chain that the CA publishes, or call ForceReload if clients trust that intermediate themselves")
+	}
 	if p.leaf().NotAfter.Before(old.leaf().NotAfter) {
 		add(fmt.Sprintf("ends on %s, before the certificate in use (%s)", p.leaf().NotAfter.UTC().Format(time.RFC3339), old.leaf().NotAfter.UTC().Format(time.RFC3339)),
 			"install the newest certificate, or call ForceReload if the older one is meant")
 	}
 	return flaws
+}
+
+// lostIssuer is the intermediate of the old chain that the new one would need
+// and does not have: a file that was cut between two PEM blocks looks whole. A
+// root at the end may go, since clients have it.
+func lostIssuer(p, old *pair) *x509.Certificate {
+	last := p.chain[len(p.chain)-1]
+	for _, c := range old.chain[1:] {
+		if !isSelfSigned(last) && !isSelfSigned(c) && bytes.Equal(last.RawIssuer, c.RawSubject) && signedBy(last, c) {
+			return c
+		}
+	}
+	return nil
 }
 
 // uncovered are the names of c that none of by covers. A wildcard covers the

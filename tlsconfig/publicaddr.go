@@ -57,31 +57,41 @@ func specialRanges6() []specialRange {
 	}
 }
 
-// metadataAddrs hand out a machine's credentials to whoever asks from it. No
-// Allow list opens them; the first is a public address.
-func metadataAddrs() []netip.Addr {
-	return []netip.Addr{
-		netip.MustParseAddr("168.63.129.16"),   // Azure's wire server
-		netip.MustParseAddr("169.254.169.254"), // most clouds
-		netip.MustParseAddr("169.254.170.2"),   // AWS containers
-		netip.MustParseAddr("169.254.170.23"),  // AWS pods
-		netip.MustParseAddr("100.100.100.200"), // Alibaba
-		netip.MustParseAddr("192.0.0.192"),     // Oracle
-		netip.MustParseAddr("fd00:ec2::254"),   // AWS
-		netip.MustParseAddr("fd00:ec2::23"),    // AWS pods
-		netip.MustParseAddr("fd20:ce::254"),    // Google
+// closedRanges hand out a machine's credentials, or command its agent, for
+// whoever asks from it. Allow opens them only together with
+// DangerouslyAllowMetadata. Link-local blocks are closed whole, since providers
+// put new services into them. Sources: the providers' documentation.
+func closedRanges() []specialRange {
+	return []specialRange{
+		block("169.254.169.254/32", "metadata"), // most clouds
+		block("169.254.170.2/32", "metadata"),   // AWS containers
+		block("169.254.170.23/32", "metadata"),  // AWS pods
+		block("169.254.42.42/32", "metadata"),   // Scaleway
+		block("169.254.0.23/32", "metadata"),    // Tencent
+		block("169.254.0.0/16", "link-local"),
+		block("168.63.129.16/32", "metadata"),       // Azure's wire server, a public address
+		block("100.100.100.200/32", "metadata"),     // Alibaba
+		block("192.0.0.192/32", "metadata"),         // Oracle
+		block("fd00:c1::a9fe:a9fe/128", "metadata"), // Oracle
+		block("fd00:ec2::/32", "metadata"),          // AWS, pods at ::23
+		block("fd20:ce::254/128", "metadata"),       // Google
+		block("fd00:42::42/128", "metadata"),        // Scaleway
+		block("fd00:a9fe:a9fe::/48", "metadata"),    // Linode
+		block("fe80::a9fe:a9fe/128", "metadata"),    // OpenStack
+		block("fe80::/10", "link-local"),
 	}
 }
 
 // addressJudge says where a dialler may connect. It is immutable.
 type addressJudge struct {
 	special4, special6 []specialRange
-	metadata           []netip.Addr
+	closed             []specialRange
 	allow, deny        []netip.Prefix
+	allowClosed        bool // allow opens them too
 }
 
-func newAddressJudge(allow, deny []netip.Prefix) *addressJudge {
-	return &addressJudge{specialRanges4(), specialRanges6(), metadataAddrs(), allow, deny}
+func newAddressJudge(allow, deny []netip.Prefix, allowClosed bool) *addressJudge {
+	return &addressJudge{specialRanges4(), specialRanges6(), closedRanges(), allow, deny, allowClosed}
 }
 
 // refuses returns the class of address that a may not be connected to for, or
@@ -114,8 +124,11 @@ func (j *addressJudge) refuses(a netip.Addr) string {
 }
 
 func (j *addressJudge) refusesPlain(a netip.Addr) string {
-	if slices.Contains(j.metadata, a) {
-		return "metadata"
+	opened := j.allowClosed && slices.ContainsFunc(j.allow, func(p netip.Prefix) bool { return p.Contains(a) })
+	for _, c := range j.closed {
+		if !opened && c.prefix.Contains(a) {
+			return c.class
+		}
 	}
 	for _, p := range j.deny {
 		if p.Contains(a) {

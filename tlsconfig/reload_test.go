@@ -8,6 +8,7 @@ import (
 	"crypto/fips140"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -248,6 +249,57 @@ func TestBadReloadsKeepTheLastGoodPair(t *testing.T) {
 				t.Errorf("%v", f)
 			}
 		})
+	}
+}
+
+// A file that is cut exactly between two PEM blocks parses and looks whole.
+func TestAChainThatLostItsIntermediateIsRefused(t *testing.T) {
+	root := newAuthority(t)
+	mid := &authority{t: t, key: ecKey(t, elliptic.P256())}
+	mid.cert = sign(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: "Intermediate"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}, root.cert, mid.key.Public(), root.key)
+	issue := func() (*x509.Certificate, []byte) {
+		key := ecKey(t, elliptic.P256())
+		return mid.issue(leaf("a.test"), key), keyPEM(t, key)
+	}
+	first, key := issue()
+	s := &site{t: t, ca: root}
+	s.cert, s.key = write(t, chainPEM(first, mid.cert, root.cert), key)
+	server := newServer(t, 0, s.source())
+	verifies := func() error {
+		_, err := dial(t, echo(t, server.TLS()), &tls.Config{ServerName: "a.test", RootCAs: root.pool()})
+		return err
+	}
+
+	next, nextKey := issue()
+	for what, cert := range map[string][]byte{"the same leaf": chainPEM(first), "a renewed leaf": chainPEM(next)} {
+		k := key
+		if what == "a renewed leaf" {
+			k = nextKey
+		}
+		s.write(cert, k)
+		if err := server.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "lacks the intermediate certificate Intermediate") {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err := verifies(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if f := find(t, server.Check(), "HDN-TLS-030"); f.Passed {
+			t.Errorf("%s: %v", what, f)
+		}
+	}
+	s.write(chainPEM(next, mid.cert), nextKey) // clients have the root
+	if err := server.Reload(t.Context()); err != nil {
+		t.Errorf("without the root: %v", err)
+	}
+	if err := verifies(); err != nil {
+		t.Error(err)
+	}
+	s.write(chainPEM(next), nextKey)
+	if err := server.ForceReload(t.Context()); err != nil {
+		t.Errorf("forced: %v", err)
 	}
 }
 
