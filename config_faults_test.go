@@ -91,6 +91,12 @@ func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) e
 			_, err := headers.NewReportCollector(c)
 			return err
 		},
+		"headers.SecurityTxtConfig": func(spoil func(any)) error {
+			c := headers.SecurityTxtConfig{}
+			spoil(&c)
+			_, err := headers.SecurityTxt(c)
+			return err
+		},
 		"headers.RedirectConfig": func(spoil func(any)) error {
 			c := headers.RedirectConfig{}
 			spoil(&c)

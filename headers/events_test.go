@@ -32,3 +32,5 @@ func TestEventsClaimNothingAboutAnUnknownClient(t *testing.T) {
 		}
 	}
 }
+
+func discardTo(b *strings.Builder) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }

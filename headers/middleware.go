@@ -101,6 +101,9 @@ func (m *Middleware) Wrap(next http.Handler) http.Handler {
 			delete(h, k)
 		}
 		if v.nonced == nil {
+			if m.cfg.derived {
+				v.enforce(w, "")
+			}
 			v.set(h, append(make([]string, 0, len(v.values)), v.values...))
 			next.ServeHTTP(w, r)
 			return
@@ -108,6 +111,9 @@ func (m *Middleware) Wrap(next http.Handler) http.Handler {
 		s := &state{Context: r.Context()}
 		values := s.values[:copy(s.values[:], v.values)]
 		s.nonce = v.fill(values, Nonce(s.Context))
+		if m.cfg.derived {
+			v.enforce(w, s.nonce)
+		}
 		v.set(h, values)
 		next.ServeHTTP(w, r.WithContext(s))
 	})
