@@ -34,6 +34,10 @@ type CookieStoreConfig struct {
 //   - A cookie that was copied shows an older state of its session when it is
 //     sent again, until the session ends. Keep nothing in Data that must not
 //     go back.
+//   - An anonymous session that became a login can still be sent as what it was.
+//   - The clocks of nodes must agree: whether a login was before a revocation is
+//     decided by the time in the cookie.
+//   - Done is closed when the session expires, not when it is revoked.
 //   - List, RevokeOne and ExportUser return [ErrNotKept]; MaxPerUser cannot be
 //     held.
 //   - Data has room for some 1.5 kB ([ErrTooLarge]).

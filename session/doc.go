@@ -9,6 +9,15 @@
 //	err = s.Update(func(v *Visit) { v.Pages++ })        // saved with the response
 //	err = sessions.Login(ctx, user, session.Auth{Methods: []string{"pwd", "totp"}, AAL: 2})
 //	err = sessions.Logout(ctx)
+//	devices, err := sessions.List(ctx, user)            // and RevokeOne, RevokeOthers, RevokeUser, RevokeAll
+//	token, err := s.CSRFToken()                         // for a form; sessions.CSRF(h) asks for it
+//
+// # Stores
+//
+// Sessions are kept in memory ([MemoryStore], the default), in Redis (package
+// redissession), in any other [Store] that passes storetest, or, where nothing
+// can be kept, in their own cookie ([CookieStore]). Every store but the last
+// updates only what is there at the version that was read.
 //
 // # Where it stands
 //
@@ -28,9 +37,9 @@
 // old one. Against resurrection: a store only ever updates what exists at the
 // version that was read. Against forged cookies: ids are signed, a forgery
 // never reaches the store. Against cookie tossing: a __Host- name, and of two
-// valid cookies of one name neither is believed. Against lost updates:
+// valid cookies of one name neither is believed. Against requests that other
+// sites forge: SameSite=Lax, and CSRF around what changes something. Against lost updates:
 // compare-and-swap, with the mutators replayed. Against a store that is down:
 // 503, never an anonymous page for a known user. Not covered: a browser that
-// is itself taken over, cross-site request forgery (see headers.NewIsolation),
-// and what an application writes into [Auth].
+// is itself taken over, and what an application writes into [Auth].
 package session

@@ -43,7 +43,8 @@
 // revocation holds although the index of a user is lost, evicted or stale,
 // because every read compares the session's age with the marks. Time is
 // Redis's own: a node whose clock is wrong revokes and logs in like the
-// others. A replica that is promoted before it heard of a revocation has not
+// others; a login that is on the wire while the revocation runs counts as
+// later. A replica that is promoted before it heard of a revocation has not
 // heard of it: set min-replicas-to-write where that matters. Redis must not
 // evict: with another maxmemory-policy than noeviction, a mark can be lost.
 // Not covered: a Redis that others control while users work.
