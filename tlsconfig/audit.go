@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"time"
 
 	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/text"
 )
 
 // Role is the side of the connection that a configuration is for.
@@ -64,12 +66,16 @@ const probeTimeout = 5 * time.Second
 // GetConfigForClient and GetCertificate return to them: one that speaks all
 // that Go does, one of TLS 1.2 that has RSA certificates only, and one of TLS
 // 1.1. The hooks run in this process, with a connection that has no network
-// address. What they keep for yet another client is not seen. For a client,
-// GetClientCertificate is not called. Audit changes nothing in cfg.
+// address. What they keep for yet another client is not seen. A client's
+// GetClientCertificate is asked by a server in memory that accepts any CA.
+// Where nothing else verifies a peer, its VerifyConnection is shown a
+// certificate that nobody vouches for, to see that it is refused. Options that
+// mean nothing fail HDN-TLS-066. Audit changes nothing in cfg.
 func Audit(cfg *tls.Config, opts AuditOptions) []hardening.Finding {
 	if cfg == nil {
 		cfg = &tls.Config{}
 	}
+	wrong := optionFaults(cfg, &opts)
 	if opts.Name == "" {
 		opts.Name = room
 	}
@@ -79,7 +85,7 @@ func Audit(cfg *tls.Config, opts AuditOptions) []hardening.Finding {
 		probe = probeServer(cfg, opts.ServerName)
 		cfgs = append(cfgs, probe.cfgs...)
 	} else {
-		probe.certs, probe.err = staticCerts(cfg)
+		probe.certs, probe.err = clientCerts(cfg)
 	}
 	var out []hardening.Finding
 	for _, c := range slices.Concat(configChecks(), auditChecks(cfg, opts)) {
@@ -87,16 +93,17 @@ func Audit(cfg *tls.Config, opts AuditOptions) []hardening.Finding {
 			out = append(out, f)
 		}
 	}
+	judgePublicCAs(out, cfgs)
 	if opts.Role == RoleClient {
 		out = append(out, deviation(out, cfg, opts))
-	} else {
-		out = append(out, hardening.Finding{
-			ID: "HDN-TLS-014", Component: opts.Name, Title: "The hooks answer, so that what they return is judged", Severity: hardening.Low,
-			Passed: probe.err == nil, Observed: probe.observed(), Expected: "a configuration and a certificate for the probing client",
-			Remedy:   "give AuditOptions.ServerName a name that the server knows, and see why the hook fails",
-			Controls: []hardening.Control{{Framework: hardening.ISO27002, ID: "8.9", Relation: hardening.Evidences}},
-		})
 	}
+	evidence := hardening.Control{Framework: hardening.ISO27002, ID: "8.9", Relation: hardening.Evidences}
+	out = append(out, hardening.Finding{
+		ID: "HDN-TLS-014", Component: opts.Name, Title: "The hooks answer, so that what they return is judged", Severity: hardening.Low,
+		Passed: probe.err == nil, Observed: probe.observed(), Expected: "a configuration and a certificate for the probing peer",
+		Remedy: "give AuditOptions.ServerName a name that the server knows, and see why the hook fails", Controls: []hardening.Control{evidence},
+	}, finding("HDN-TLS-066", opts.Name, "The options of the audit are understood", hardening.High,
+		"all of them", wrong, "AuditOptions that say what they mean", "correct the option: what was judged is not what was asked for", evidence))
 	return append(out, auditCerts(probe.certs, opts, time.Now())...)
 }
 
@@ -168,7 +175,7 @@ func probeServer(cfg *tls.Config, serverName string) probed {
 	go func() { // owner: the deferred cancel ends the handshakes; a hook that ignores its context ends when it returns
 		var all probed
 		for i, client := range probes(serverName) {
-			p := guardedProbe(cfg, client)
+			p := guarded(func() probed { return runProbe(cfg, client) })
 			if i == 0 {
 				all = p
 				if p.err != nil {
@@ -204,13 +211,13 @@ func (p *probed) merge(q probed) {
 	}
 }
 
-func guardedProbe(cfg, client *tls.Config) (p probed) {
+func guarded(probe func() probed) (p probed) {
 	defer func() {
 		if recover() != nil {
 			p = probed{err: errHookFails}
 		}
 	}()
-	return runProbe(cfg, client)
+	return probe()
 }
 
 func runProbe(cfg, client *tls.Config) (p probed) {
@@ -279,6 +286,19 @@ func staticCerts(cfg *tls.Config) ([]offered, error) {
 			return nil, err
 		}
 		out = append(out, o)
+	}
+	byName := cfg.NameToCertificate //nolint:staticcheck // SA1019: crypto/tls still serves from it
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if byName[name] == nil {
+			continue
+		}
+		o, err := offer("NameToCertificate["+text.Clip(name, 64)+"]", *byName[name])
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(out, func(d offered) bool { return d.chain[0].Equal(o.chain[0]) }) {
+			out = append(out, o)
+		}
 	}
 	return out, nil
 }

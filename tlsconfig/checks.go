@@ -177,7 +177,7 @@ func configChecks() []configCheck {
 		judge: func(cfg *tls.Config, role Role) (string, bool) {
 			resumes := role == RoleServer && !cfg.SessionTicketsDisabled || role == RoleClient && cfg.ClientSessionCache != nil && !cfg.SessionTicketsDisabled
 			return fmt.Sprintf("VerifyPeerCertificate %t, VerifyConnection %t, resumption %t", cfg.VerifyPeerCertificate != nil, cfg.VerifyConnection != nil, resumes),
-				cfg.VerifyPeerCertificate == nil || cfg.VerifyConnection != nil || !resumes
+				cfg.VerifyPeerCertificate == nil || !resumes || refusesStrangers(cfg)
 		},
 	}, {
 		id: "HDN-TLS-011", title: "Randomness is the system's", severity: hardening.High,
@@ -212,12 +212,12 @@ func configChecks() []configCheck {
 }
 
 func judgeClientAuth(cfg *tls.Config, _ Role) (string, bool) {
-	own := cfg.VerifyConnection != nil
 	switch cfg.ClientAuth {
 	case tls.NoClientCert:
 		return "no client certificates", true
 	case tls.RequestClientCert, tls.RequireAnyClientCert:
-		return fmt.Sprintf("%v, VerifyConnection %t", cfg.ClientAuth, own), own
+		own := refusesStrangers(cfg)
+		return fmt.Sprintf("%v, with a VerifyConnection that refuses strangers: %t", cfg.ClientAuth, own), own
 	}
 	switch {
 	case cfg.ClientCAs == nil:

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/inovy/hardening"
@@ -636,6 +637,81 @@ func FuzzSAN(f *testing.F) {
 					t.Errorf("%v matches %q", s, id)
 				}
 			}
+		}
+	})
+}
+
+// A CA that may issue for the trust domain must not pass as one of its
+// workloads (X509-SVID, section 5.2: a leaf has no CA flag).
+func TestACACertificateIsNoSVID(t *testing.T) {
+	m := newMutual(t, nil, tlsconfig.SPIFFE("spiffe://inovy.test/*"))
+	id := uris("spiffe://inovy.test/ns/a")
+	if _, err := dial(t, echo(t, m.TLS()), m.with(m.clients.client(id))); err != nil {
+		t.Fatal(err)
+	}
+	asCA := m.clients.client(func(c *x509.Certificate) {
+		id(c)
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageDigitalSignature|x509.KeyUsageCertSign
+	})
+	if _, err := dial(t, echo(t, m.TLS()), m.with(asCA)); err == nil {
+		t.Error("a CA's certificate is accepted as a workload's")
+	}
+}
+
+// The handshake was in time; the requests after the end of the certificate are
+// not, on the connection that is open, and a stream's handler can ask.
+func TestAClientCertificateThatExpiresOnAnOpenConnectionIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		site, clients := newSite(t, "localhost"), newAuthorityNamed(t, "Clients")
+		server, err := tlsconfig.NewServer(tlsconfig.ServerConfig{
+			Certs: certs(site.source()), Logger: silent, MaxConnAge: time.Hour, PollInterval: time.Hour,
+			ClientAuth: &tlsconfig.ClientAuth{CAs: tlsconfig.CAFile(caFile(t, clients)), Allow: []tlsconfig.SAN{tlsconfig.DNS("svc.test")}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		var asked error
+		srv := server.HTTPServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/stream" {
+				time.Sleep(2 * time.Minute)
+				asked = server.VerifyClient(*r.TLS)
+			}
+		}))
+		srv.WriteTimeout = time.Hour
+		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		go srv.ServeTLS(l, "", "")
+		defer srv.Close()
+		dials := 0
+		short := clients.client(func(c *x509.Certificate) {
+			dns("svc.test")(c)
+			c.NotAfter = time.Now().Add(90 * time.Second)
+		})
+		tr := &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: site.ca.pool(), ServerName: "localhost", Certificates: []tls.Certificate{short}},
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				near, far := net.Pipe()
+				l.conns <- far
+				dials++
+				return near, nil
+			},
+		}
+		defer tr.CloseIdleConnections()
+		c := &http.Client{Transport: tr}
+		for i, tt := range []struct {
+			path   string
+			status int
+		}{{"/", 200}, {"/stream", 200}, {"/", 403}} {
+			res, err := get(t, c, "https://localhost"+tt.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != tt.status || dials != 1 {
+				t.Errorf("request %d: status %d over %d connections, want %d over one", i, res.StatusCode, dials, tt.status)
+			}
+		}
+		if !errors.Is(asked, tlsconfig.ErrClientRefused) {
+			t.Errorf("VerifyClient during the stream: %v", asked)
 		}
 	})
 }

@@ -195,7 +195,7 @@ func (ca *DevCA) Pool() *x509.CertPool {
 // as [hardening.ConfigError]s.
 func (ca *DevCA) Issue(certFile, keyFile string, hosts ...string) error {
 	f := faults.For(room)
-	if certFile == "" || keyFile == "" || filepath.Clean(certFile) == filepath.Clean(keyFile) {
+	if certFile == "" || keyFile == "" || sameFile(certFile, keyFile) {
 		f.Missing("certFile, keyFile", "do not name two files", `give "tls.crt" and "tls.key"`)
 	}
 	leaf := ca.template(f, hosts)
@@ -269,20 +269,48 @@ func overwritable(certFile, keyFile string) error {
 	const fix = "give another path, or remove the file"
 	if data, _, reason := readSmall(certFile); reason == "" {
 		chain, bad, _ := parseChain(data)
-		if bad != "" || !slices.Contains(chain[0].Issuer.Organization, devCAOrganization) {
-			f.Add("certFile", certFile, "exists and was not issued by a development CA", fix)
+		if blocks, _ := pemBlocks(data); bad != "" || len(blocks) != 1 || chain[0].IsCA || !slices.Contains(chain[0].Issuer.Organization, devCAOrganization) {
+			f.Add("certFile", certFile, "exists and is not the one certificate that a development CA issued", fix)
 		}
 	} else if _, err := os.Lstat(certFile); err == nil {
-		f.Add("certFile", certFile, "exists and "+reason, fix)
+		f.Add("certFile", certFile, occupied(reason), fix)
 	}
 	if data, _, reason := readSmall(keyFile); reason == "" {
-		if !bytes.HasPrefix(data, []byte(devKeyMark)) {
+		if blocks, _ := pemBlocks(data); !bytes.HasPrefix(data, []byte(devKeyMark)) || len(blocks) > 1 {
 			f.Add("keyFile", keyFile, "exists and was not written by a development CA", fix)
 		}
 	} else if _, err := os.Lstat(keyFile); err == nil {
-		f.Add("keyFile", keyFile, "exists and "+reason, fix)
+		f.Add("keyFile", keyFile, occupied(reason), fix)
 	}
 	return f.Err()
+}
+
+// occupied words why a name cannot be written to: what exists and yet does not
+// is a link to nothing.
+func occupied(reason string) string {
+	if reason == "does not exist" {
+		return "is a link to a file that does not exist"
+	}
+	return "exists and " + reason
+}
+
+// sameFile reports whether two paths lead to one file, by different spellings
+// or links.
+func sameFile(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	x, err := os.Stat(a)
+	y, err2 := os.Stat(b)
+	if err == nil && err2 == nil {
+		return os.SameFile(x, y)
+	}
+	if !strings.EqualFold(filepath.Base(a), filepath.Base(b)) {
+		return false // names that differ by case only are one file on some systems
+	}
+	x, err = os.Stat(filepath.Dir(a))
+	y, err2 = os.Stat(filepath.Dir(b))
+	return err == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // keeps reports whether the files hold what Issue would write.

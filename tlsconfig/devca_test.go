@@ -339,6 +339,60 @@ func TestIssueNeverOverwritesWhatItDidNotWrite(t *testing.T) {
 	}
 }
 
+// What a development CA wrote once may since hold, or be, something else.
+func TestIssueNeverOverwritesItsOwnCAOrWhatWasAdded(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ca")
+	ca := newDevCA(t, dir)
+	d := t.TempDir()
+	cert, key := filepath.Join(d, "tls.crt"), filepath.Join(d, "tls.key")
+	if err := ca.Issue(cert, key, "localhost"); err != nil {
+		t.Fatal(err)
+	}
+	realKey := ecKey(t, elliptic.P256())
+	add := func(name string, more []byte) string {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(t.TempDir(), filepath.Base(name))
+		if err := os.WriteFile(to, append(data, more...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+	hard, link := filepath.Join(d, "hard.key"), filepath.Join(d, "link.crt")
+	if err := os.Link(cert, hard); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(d, "gone"), link); err != nil {
+		t.Fatal(err)
+	}
+	for name, files := range map[string][2]string{
+		"the CA's certificate":               {ca.CertFile(), filepath.Join(t.TempDir(), "new.key")},
+		"the CA's key":                       {filepath.Join(t.TempDir(), "new.crt"), filepath.Join(dir, "ca.key")},
+		"a certificate with a key added":     {add(cert, keyPEM(t, realKey)), key},
+		"a certificate with another":         {add(cert, chainPEM(newAuthority(t).cert)), key},
+		"a key with a real one added":        {cert, add(key, keyPEM(t, realKey))},
+		"one file under two names":           {cert, hard},
+		"one new file spelt in two ways":     {filepath.Join(d, "x.pem"), filepath.Join(d, "..", filepath.Base(d), "X.pem")},
+		"a link to a file that is not there": {link, filepath.Join(d, "y.key")},
+	} {
+		before := [2][]byte{}
+		for i, f := range files {
+			before[i], _ = os.ReadFile(f)
+		}
+		err := ca.Issue(files[0], files[1], "localhost", "127.0.0.1")
+		if len(errorsOf(err)) == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+		for i, f := range files {
+			if now, _ := os.ReadFile(f); !bytes.Equal(now, before[i]) {
+				t.Errorf("%s: %s was written", name, f)
+			}
+		}
+	}
+}
+
 func TestDevCAIsLoadedAndReplacedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "ca")

@@ -52,6 +52,12 @@ const (
 // fixed words; see [Harden]. Connections end after ServerConfig.MaxConnAge: the
 // server's Handler and ConnContext see to that, so a ConnContext of your own
 // must call this one.
+//
+// The handler gets every well-formed Host, also one that the certificate does
+// not name: TLS proves to clients who the server is, not to the server which
+// host they mean. A handler that builds links from Host, or serves several
+// hosts, checks it first; put that check (package headers has one) outermost
+// in h, before sessions and limits.
 func (s *Server) HTTPServer(h http.Handler) *http.Server {
 	if h == nil {
 		h = http.NotFoundHandler()

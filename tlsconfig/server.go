@@ -45,8 +45,12 @@ type ServerConfig struct {
 	// request after it is answered and the connection then closed, gracefully
 	// in HTTP/2 too, so that clients soon meet renewed certificates and changed
 	// client CAs and allow-lists. Each connection ends up to a tenth earlier,
-	// by chance. A response without end (an event stream, a WebSocket) is not
-	// cut off. At least 1 s. Default: 10 minutes.
+	// by chance. A response that runs is not cut off: one without end (an event
+	// stream, a WebSocket) lasts until its handler returns, or until
+	// http.Server.WriteTimeout if the handler did not extend that and did not
+	// take the connection over. So let such a handler return after a time of
+	// its own, and where ClientAuth is set, call [Server.VerifyClient] with the
+	// request's TLS state every minute or so. At least 1 s. Default: 10 minutes.
 	MaxConnAge time.Duration
 
 	// DangerouslyEndlessConns lifts MaxConnAge: a client that was delisted
@@ -235,7 +239,9 @@ func (s *Server) ForceReload(ctx context.Context) error {
 // other server: it asks s for the certificate at each handshake, so a reload
 // reaches it. The caller may change it; s does not see that, nor does Check.
 // With ClientAuth, GetConfigForClient brings the client CAs of the moment: a
-// VerifyConnection of the caller's runs after ours, which stays.
+// VerifyConnection of the caller's runs after ours, which stays. It brings them
+// in a copy of what TLS returned, changes included; so change that, before it
+// is used, and never a Clone of it, whose changes crypto/tls does not look at.
 func (s *Server) TLS() *tls.Config {
 	return s.tlsConfig(func() bool { return true })
 }

@@ -210,6 +210,17 @@ func TestRedirectsCarryNoSecretToAnotherHost(t *testing.T) {
 	}
 }
 
+func TestRedirectsEndAfterTen(t *testing.T) {
+	e := newElsewhere(t)
+	_, err := e.send(t, http.MethodGet, "https://home.test/start", http.StatusFound)
+	if err == nil || !strings.Contains(tlsconfig.SafeError(err).Error(), "more than 10 redirects") {
+		t.Errorf("%v", err)
+	}
+	if len(e.seen) != 11 {
+		t.Errorf("%d requests, want the first and 10 redirects", len(e.seen))
+	}
+}
+
 func TestEachCallIsRecordedOnce(t *testing.T) {
 	e := newElsewhere(t)
 	if _, err := e.send(t, http.MethodGet, "", 0); err != nil {
