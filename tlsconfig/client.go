@@ -222,7 +222,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	if c.skip.on() {
-		c.keep.log(context.Background(), slog.LevelWarn, "tls_verification_skipped", slog.String(event.KeyReason, c.skip.Deviation))
+		c.keep.log(context.Background(), slog.LevelWarn, event.TLSVerificationSkipped, slog.String(event.KeyReason, c.skip.Deviation))
 	}
 	c.keep.mu.Lock()
 	c.publish()

@@ -187,7 +187,7 @@ func (s *Server) SetAllow(ctx context.Context, allow ...SAN) error {
 	defer s.allowMu.Unlock()
 	err := s.keep.sink.Emit(ctx, event.ConfigChanged,
 		slog.String(event.KeyField, "ClientAuth.Allow"), slog.Int(event.KeyCount, len(allow)),
-		slog.String("before", digestOf(s.clients.Load().allow)), slog.String("after", digestOf(allow)))
+		slog.String(event.KeyBefore, digestOf(s.clients.Load().allow)), slog.String(event.KeyAfter, digestOf(allow)))
 	if err != nil {
 		return fmt.Errorf("tlsconfig: the audit handler refused the record of the allow-list: %w", err)
 	}
@@ -259,14 +259,14 @@ func (s *Server) admit(cs *tls.ConnectionState, at *clientRules, peer net.Addr) 
 // recordRefusal names the certificate by its digest and serial number: a name
 // in it may be a person's.
 func (s *Server) recordRefusal(ctx context.Context, cs *tls.ConnectionState, why error, client string) {
-	attrs := []slog.Attr{slog.String(event.KeyOutcome, event.OutcomeDenied), slog.String(event.KeyClient, client), slog.Bool("resumed", cs.DidResume)}
+	attrs := []slog.Attr{slog.String(event.KeyOutcome, event.OutcomeDenied), slog.String(event.KeyClient, client), slog.Bool(event.KeyResumed, cs.DidResume)}
 	if r, ok := errors.AsType[refusal](why); ok {
 		attrs = append(attrs, slog.String(event.KeyReason, string(r)))
 	}
 	if len(cs.PeerCertificates) > 0 {
 		sum := sha256.Sum256(cs.PeerCertificates[0].Raw)
 		attrs = append(attrs, slog.String(event.KeyObjectType, "client_certificate"), slog.String(event.KeyObject, hex.EncodeToString(sum[:])),
-			slog.String("serial", cs.PeerCertificates[0].SerialNumber.Text(16)))
+			slog.String(event.KeySerial, cs.PeerCertificates[0].SerialNumber.Text(16)))
 	}
 	_ = s.keep.sink.Emit(ctx, event.AuthzFail, attrs...) // refused in any case
 }

@@ -662,6 +662,7 @@ func TestACACertificateIsNoSVID(t *testing.T) {
 // not, on the connection that is open, and a stream's handler can ask.
 func TestAClientCertificateThatExpiresOnAnOpenConnectionIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // closing TLS over a pipe that nobody reads takes 5 s
 		site, clients := newSite(t, "localhost"), newAuthorityNamed(t, "Clients")
 		server, err := tlsconfig.NewServer(tlsconfig.ServerConfig{
 			Certs: certs(site.source()), Logger: silent, MaxConnAge: time.Hour, PollInterval: time.Hour,

@@ -27,7 +27,10 @@ func piped(t *testing.T, ca *authority, h http.Handler) (dial func(context.Conte
 	srv.WriteTimeout = -1
 	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	go srv.ServeTLS(l, "", "")
-	t.Cleanup(func() { srv.Close() })
+	t.Cleanup(func() {
+		srv.Close()
+		time.Sleep(time.Minute) // closing TLS over a pipe that nobody reads takes 5 s
+	})
 	opened = new(int)
 	return func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()

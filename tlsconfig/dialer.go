@@ -132,7 +132,7 @@ func PublicDialer(cfg PublicDialerConfig) (*Dialer, error) {
 	d.refused = newTally(func(reason string, n int, last string) {
 		sink := event.Sink{Logger: cfg.Logger, Room: room, Name: d.name}
 		_ = sink.Emit(context.Background(), event.InputValidationFail, slog.String(event.KeyAction, "dial"), // without Audit it never fails
-			slog.String(event.KeyReason, reason), slog.Int(event.KeyCount, n), slog.String("last_address", last))
+			slog.String(event.KeyReason, reason), slog.Int(event.KeyCount, n), slog.String(event.KeyLastAddress, last))
 	})
 	return d, nil
 }

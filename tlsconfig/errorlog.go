@@ -22,7 +22,7 @@ type errorLog struct {
 func newErrorLog(logger *slog.Logger, name string) *log.Logger {
 	e := &errorLog{logger: logger, name: name}
 	e.handshakes = newTally(func(reason string, n int, last string) {
-		e.emit(slog.LevelWarn, "tls_handshake_failed", slog.String(event.KeyReason, reason), slog.Int(event.KeyCount, n), slog.String("last_client_addr", last))
+		e.emit(slog.LevelWarn, event.TLSHandshakeFailed, slog.String(event.KeyReason, reason), slog.Int(event.KeyCount, n), slog.String(event.KeyLastClientAddr, last))
 	})
 	return log.New(e, "", 0)
 }
@@ -36,14 +36,14 @@ func (e *errorLog) Write(b []byte) (int, error) {
 		e.handshakes.add(handshakeReason(detail), peerOf(detail))
 	case strings.HasPrefix(line, "http: panic serving "), strings.HasPrefix(line, "http2: panic serving "):
 		_, rest, _ := strings.Cut(line, "panic serving ")
-		e.emit(slog.LevelError, "http_handler_panic", slog.String(event.KeyClient, peerOf(rest)), slog.String("stack", stackOf(line)))
+		e.emit(slog.LevelError, event.HTTPHandlerPanic, slog.String(event.KeyClient, peerOf(rest)), slog.String(event.KeyStack, stackOf(line)))
 	case strings.HasPrefix(line, "http: superfluous response.WriteHeader call from "),
 		strings.HasPrefix(line, "http: response.WriteHeader on hijacked connection from "),
 		strings.HasPrefix(line, "http: response.Write on hijacked connection from "),
 		strings.HasPrefix(line, "http: Accept error: "):
-		e.emit(slog.LevelWarn, "http_server_error", slog.String(event.KeyError, firstLine(line))) // code locations and errors of the kernel
+		e.emit(slog.LevelWarn, event.HTTPServerError, slog.String(event.KeyError, firstLine(line))) // code locations and errors of the kernel
 	default:
-		e.emit(slog.LevelWarn, "http_server_error", slog.String(event.KeyError, fixedWords(line)))
+		e.emit(slog.LevelWarn, event.HTTPServerError, slog.String(event.KeyError, fixedWords(line)))
 	}
 	return len(b), nil
 }

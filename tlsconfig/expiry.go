@@ -119,7 +119,7 @@ func (k *keeper) warn(ctx context.Context, now time.Time) {
 		if e, ends := k.cas.set.expiry(now); e != ExpiryFresh {
 			tell(&k.cas.fate, e, []slog.Attr{
 				slog.String(event.KeyObjectType, "trust_anchors"), slog.String(event.KeyObject, k.cas.set.digest),
-				slog.String("source", k.cas.set.source), slog.Time("not_after", ends.UTC()),
+				slog.String(event.KeySource, k.cas.set.source), slog.Time(event.KeyNotAfter, ends.UTC()),
 			})
 		}
 	}

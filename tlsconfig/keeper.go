@@ -302,7 +302,7 @@ func (k *keeper) refuse(ctx context.Context, f *fate, objectType, inUse, source 
 	_ = k.sink.Emit(ctx, event.CertificateRejected,
 		slog.String(event.KeyObjectType, objectType), slog.String(event.KeyObject, inUse),
 		slog.String(event.KeyOutcome, event.OutcomeFailure), slog.String(event.KeyReason, reason),
-		slog.String("source", source))
+		slog.String(event.KeySource, source))
 }
 
 func flawError(field string, flaws []flaw) error {
@@ -333,15 +333,15 @@ func (p *pair) attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.String(event.KeyObjectType, "certificate"),
 		slog.String(event.KeyObject, p.fingerprint),
-		slog.String("source", p.source),
-		slog.Time("not_after", p.leaf().NotAfter.UTC()),
+		slog.String(event.KeySource, p.source),
+		slog.Time(event.KeyNotAfter, p.leaf().NotAfter.UTC()),
 	}
 }
 
 func (k *keeper) announceCAs(ctx context.Context, set *anchors) error {
 	err := k.sink.Emit(ctx, event.CertificateReloaded,
 		slog.String(event.KeyObjectType, "trust_anchors"), slog.String(event.KeyObject, set.digest),
-		slog.String("source", set.source), slog.Int(event.KeyCount, len(set.certs)),
+		slog.String(event.KeySource, set.source), slog.Int(event.KeyCount, len(set.certs)),
 		slog.String(event.KeyOutcome, event.OutcomeSuccess))
 	if err != nil {
 		return fmt.Errorf("tlsconfig: the audit handler refused the record of %s: %w", set.source, err)

@@ -90,7 +90,7 @@ func (k *keeper) refreshStaples(ctx context.Context) {
 			return
 		}
 		if s.problem != "" && s.problem != j.was.problem {
-			k.log(ctx, slog.LevelWarn, "ocsp_staple_failed", slog.String("source", j.pair.source), slog.String(event.KeyReason, s.problem))
+			k.log(ctx, slog.LevelWarn, event.OCSPStapleFailed, slog.String(event.KeySource, j.pair.source), slog.String(event.KeyReason, s.problem))
 		}
 		if s.revoked && !j.was.revoked {
 			_ = k.sink.Emit(ctx, event.CertificateRejected, append(j.pair.attrs(), // nothing to refuse: the issuer has spoken

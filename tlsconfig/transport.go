@@ -176,24 +176,24 @@ func (t caller) RoundTrip(r *http.Request) (*http.Response, error) {
 	start := time.Now()
 	res, err := t.send(r)
 	attrs := []slog.Attr{
-		slog.String("method", text.Clip(r.Method, 16)), slog.String("host", hostOfURL(r.URL)),
-		slog.Duration("duration", time.Since(start)), slog.Int("redirects", hops(r)),
+		slog.String(event.KeyMethod, text.Clip(r.Method, 16)), slog.String(event.KeyHost, hostOfURL(r.URL)),
+		slog.Duration(event.KeyDuration, time.Since(start)), slog.Int(event.KeyRedirects, hops(r)),
 	}
 	if res != nil {
-		attrs = append(attrs, slog.Int("status", res.StatusCode), slog.String("protocol", res.Proto))
+		attrs = append(attrs, slog.Int(event.KeyStatus, res.StatusCode), slog.String(event.KeyProtocol, res.Proto))
 		if res.TLS != nil {
-			attrs = append(attrs, slog.String("tls", tls.VersionName(res.TLS.Version)), slog.String("group", res.TLS.CurveID.String()), slog.Bool("resumed", res.TLS.DidResume))
+			attrs = append(attrs, slog.String(event.KeyTLS, tls.VersionName(res.TLS.Version)), slog.String(event.KeyGroup, res.TLS.CurveID.String()), slog.Bool(event.KeyResumed, res.TLS.DidResume))
 		}
 	}
 	if err == nil {
-		t.c.keep.log(r.Context(), slog.LevelInfo, "http_client_call", append(attrs, slog.String(event.KeyOutcome, event.OutcomeSuccess))...)
+		t.c.keep.log(r.Context(), slog.LevelInfo, event.HTTPClientCall, append(attrs, slog.String(event.KeyOutcome, event.OutcomeSuccess))...)
 		return res, nil
 	}
 	if res != nil { // a redirect that is refused
 		_ = res.Body.Close()
 	}
 	failed := callError(err, r.URL)
-	t.c.keep.log(r.Context(), slog.LevelWarn, "http_client_call", append(attrs, slog.String(event.KeyOutcome, event.OutcomeFailure), slog.String(event.KeyReason, failed.logReason()))...)
+	t.c.keep.log(r.Context(), slog.LevelWarn, event.HTTPClientCall, append(attrs, slog.String(event.KeyOutcome, event.OutcomeFailure), slog.String(event.KeyReason, failed.logReason()))...)
 	return nil, failed
 }
 
