@@ -1,0 +1,184 @@
+package headers
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/inovy/hardening"
+)
+
+// Audit judges the headers of a response, whoever sent it, by published rules:
+// OWASP ASVS 5.0 section V3.4, the OWASP Secure Headers Project, internet.nl
+// and the MDN HTTP Observatory. It returns a finding for each rule, passed or
+// failed, and does not read the body. Package headerstest asserts them in the
+// tests of a service.
+func Audit(res *http.Response) []hardening.Finding {
+	a := &audit{res: res}
+	if text, ok := joined(res, "Content-Security-Policy"); ok {
+		a.csp, _ = readPolicy(text)
+	}
+	a.transport()
+	a.policy()
+	a.document()
+	a.leaks()
+	score := ObservatoryScore(res)
+	a.add("HDN-HEADERS-119", hardening.Medium, score >= 100, "The MDN Observatory's score is an A+",
+		fmt.Sprint(score), "at least 100", "mend what fails above", supports(hardening.ASVS, "v5.0.0-3.4.3"), supports(hardening.ISO27002, "8.26"))
+	return a.findings
+}
+
+// audit gathers the findings about one response.
+type audit struct {
+	res      *http.Response
+	csp      sourceLists // nil if there is none, or an invalid one
+	findings []hardening.Finding
+}
+
+func (a *audit) add(id string, severity hardening.Severity, passed bool, title, observed, expected, remedy string, controls ...hardening.Control) {
+	if observed == "" {
+		observed = "not sent"
+	}
+	a.findings = append(a.findings, hardening.Finding{
+		ID: id, Component: "response", Severity: severity, Passed: passed, Title: title,
+		Observed: clip(observed), Expected: expected, Remedy: remedy, Controls: controls,
+	})
+}
+
+func clip(s string) string {
+	if len(s) > 200 {
+		return s[:200] + "..."
+	}
+	return s
+}
+
+// value is a header's only value; a header that stands twice has none that
+// clients agree on.
+func (a *audit) value(key string) string {
+	if v := a.res.Header[http.CanonicalHeaderKey(key)]; len(v) == 1 {
+		return strings.TrimSpace(v[0])
+	}
+	return ""
+}
+
+func (a *audit) sent(key string) string { s, _ := joined(a.res, key); return s }
+
+func (a *audit) transport() {
+	hsts := a.value("Strict-Transport-Security")
+	age, subdomains := -1, false
+	for part := range strings.SplitSeq(strings.ToLower(hsts), ";") {
+		part = strings.TrimSpace(part)
+		subdomains = subdomains || part == "includesubdomains"
+		if s, ok := strings.CutPrefix(part, "max-age="); ok {
+			if n, isNumber := secondsOf(strings.Trim(s, `"`)); isNumber {
+				age = n
+			}
+		}
+	}
+	const why = "send Strict-Transport-Security once, over HTTPS, as headers.Web() does"
+	a.add("HDN-HEADERS-100", hardening.High, age >= 31536000, "Browsers insist on HTTPS for a year",
+		a.sent("Strict-Transport-Security"), "max-age of at least 31536000, once", why, implements(hardening.ASVS, "v5.0.0-3.4.1"), supports(hardening.RFC, "6797-7.2"))
+	a.add("HDN-HEADERS-101", hardening.Medium, age >= 31536000 && subdomains, "Browsers insist on HTTPS for subdomains too",
+		a.sent("Strict-Transport-Security"), "includeSubDomains", why, implements(hardening.ASVS, "v5.0.0-3.4.1"))
+	allowed := a.sent("Access-Control-Allow-Origin")
+	reflected := a.res.Request != nil && allowed != "" && allowed == a.res.Request.Header.Get("Origin")
+	a.add("HDN-HEADERS-102", hardening.High, allowed != "*" && allowed != "null" && !(reflected && scoreCORS(a.res) < 0), "Answers are shared with named sites only",
+		allowed, "not sent, or a listed origin", "use headers/cors", implements(hardening.ASVS, "v5.0.0-3.4.2"))
+}
+
+func only(set map[string]bool, words ...string) bool {
+	for s := range set {
+		if !slices.Contains(words, s) {
+			return false
+		}
+	}
+	return len(set) > 0
+}
+
+func (a *audit) policy() {
+	text := a.sent("Content-Security-Policy")
+	asvs := implements(hardening.ASVS, "v5.0.0-3.4.3")
+	objects := a.csp["object-src"]
+	if objects == nil {
+		objects = a.csp["default-src"]
+	}
+	a.add("HDN-HEADERS-103", hardening.High, only(objects, "'none'") && only(a.csp["base-uri"], "'none'"), "The policy switches plug-ins and other base URLs off",
+		text, "object-src 'none'; base-uri 'none'", "use the policy of headers.Web()", asvs)
+	scripts := a.csp["script-src"]
+	if scripts == nil {
+		scripts = a.csp["default-src"]
+	}
+	byNonce := len(scripts) > 0 && !hasAny(scripts, func(s string) bool {
+		return !trusts(s) && s != "'none'" && s != "'strict-dynamic'" && s != "'report-sample'"
+	})
+	a.add("HDN-HEADERS-104", hardening.Medium, byNonce, "Scripts run only by nonce or hash",
+		text, "nonces, hashes or 'none' in script-src", "use headers.NonceSource and headers.NonceAttr", asvs)
+	unsafe := a.csp == nil
+	for name, set := range a.csp {
+		unsafe = unsafe || hasAny(set, func(s string) bool {
+			return strings.HasPrefix(s, "'unsafe-") || isBroad(s) || isInsecure(s) ||
+				s == "data:" && slices.Contains([]string{"default-src", "script-src", "object-src", "frame-src"}, name)
+		})
+	}
+	a.add("HDN-HEADERS-105", hardening.High, !unsafe, "The policy has no unsafe source",
+		text, "no 'unsafe-...', whole schemes, '*' or data: for code", "name the hosts", asvs)
+	own := []string{"'none'", "'self'"}
+	a.add("HDN-HEADERS-106", hardening.Medium, only(a.csp["default-src"], own...) && only(a.csp["base-uri"], own...) && only(a.csp["form-action"], own...),
+		"What the policy does not name comes from here", text, "default-src, base-uri and form-action of 'none' or 'self'", "use the policy of headers.Web()", asvs)
+	a.add("HDN-HEADERS-107", hardening.Medium, only(a.csp["frame-ancestors"], own...), "No other site may frame the response",
+		text, "frame-ancestors 'none' or 'self'", "use the policy of headers.Web()", implements(hardening.ASVS, "v5.0.0-3.4.6"), supports(hardening.CWE, "1021"))
+	a.add("HDN-HEADERS-108", hardening.Info, a.csp["report-to"] != nil || a.csp["report-uri"] != nil, "Violations are reported",
+		text, "report-to or report-uri", "set CSP.ReportTo and serve a ReportCollector", implements(hardening.ASVS, "v5.0.0-3.4.7"))
+}
+
+func (a *audit) document() {
+	frame := strings.ToUpper(a.value("X-Frame-Options"))
+	a.add("HDN-HEADERS-109", hardening.Low, frame == "DENY" || frame == "SAMEORIGIN", "Old browsers do not let others frame it either",
+		a.sent("X-Frame-Options"), "DENY or SAMEORIGIN, once", "send X-Frame-Options", supports(hardening.ASVS, "v5.0.0-3.4.6"))
+	a.add("HDN-HEADERS-110", hardening.Medium, strings.EqualFold(a.value("X-Content-Type-Options"), "nosniff"), "Browsers do not guess its type",
+		a.sent("X-Content-Type-Options"), "nosniff, once", "send X-Content-Type-Options", implements(hardening.ASVS, "v5.0.0-3.4.4"))
+	a.add("HDN-HEADERS-111", hardening.Low, scoreReferrer(a.res) > 0, "Other sites do not learn its path",
+		a.sent("Referrer-Policy"), "strict-origin-when-cross-origin or stricter", "send Referrer-Policy", implements(hardening.ASVS, "v5.0.0-3.4.5"))
+	opener := strings.ToLower(a.value("Cross-Origin-Opener-Policy"))
+	html := strings.HasPrefix(strings.ToLower(a.value("Content-Type")), "text/html")
+	a.add("HDN-HEADERS-112", hardening.Low, !html || strings.HasPrefix(opener, "same-origin") || strings.HasPrefix(opener, "noopener-allow-popups"), "A page shares no window with the site that opened it",
+		a.sent("Cross-Origin-Opener-Policy"), "same-origin on documents", "send Cross-Origin-Opener-Policy", implements(hardening.ASVS, "v5.0.0-3.4.8"))
+	resource := strings.ToLower(a.value("Cross-Origin-Resource-Policy"))
+	a.add("HDN-HEADERS-113", hardening.Low, resource == "same-origin" || resource == "same-site", "Other sites cannot embed it",
+		a.sent("Cross-Origin-Resource-Policy"), "same-origin or same-site", "send Cross-Origin-Resource-Policy", implements(hardening.ASVS, "v5.0.0-3.5.8"))
+	permissions := a.value("Permissions-Policy")
+	a.add("HDN-HEADERS-114", hardening.Low, permissions != "" && !strings.Contains(permissions, "=*"), "Browser features are off unless named",
+		a.sent("Permissions-Policy"), "a list without \"=*\"", "send Permissions-Policy", supports(hardening.ISO27002, "8.26"))
+	kind := strings.ToLower(a.value("Content-Type"))
+	textual := strings.HasPrefix(kind, "text/") || strings.Contains(kind, "xml")
+	a.add("HDN-HEADERS-115", hardening.Low, !textual || strings.Contains(kind, "charset="), "Text says how it is encoded",
+		a.sent("Content-Type"), "a charset for text and XML", "write Content-Type with its charset", supports(hardening.ASVS, "v5.0.0-4.1.1"))
+	weak := ""
+	for _, c := range a.res.Cookies() {
+		if !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode && c.SameSite != http.SameSiteStrictMode {
+			weak += c.Name + " "
+		}
+	}
+	a.add("HDN-HEADERS-116", hardening.High, weak == "", "Cookies are Secure, HttpOnly and SameSite",
+		"weak: "+weak, "no weak cookie", "set all three", supports(hardening.ASVS, "v5.0.0-3.3.1"), supports(hardening.ASVS, "v5.0.0-3.3.2"), supports(hardening.ASVS, "v5.0.0-3.3.4"))
+}
+
+func (a *audit) leaks() {
+	var told, twice []string
+	for _, k := range append(slices.Clone(telltale), obsolete...) {
+		if v := a.res.Header.Values(k); len(v) > 0 && v[0] != "" && !(strings.EqualFold(k, "X-Xss-Protection") && strings.TrimSpace(v[0]) == "0") && k != "Report-To" {
+			told = append(told, http.CanonicalHeaderKey(k))
+		}
+	}
+	slices.Sort(told)
+	a.add("HDN-HEADERS-117", hardening.Low, len(told) == 0, "No header tells what runs here, and none is obsolete",
+		fmt.Sprint(told), "[]", "remove them; in front of others' code, use Middleware.SanitizeUpstream", supports(hardening.ASVS, "v5.0.0-13.4.6"), supports(hardening.OWASP, "A05:2021"))
+	for _, k := range managed {
+		if len(a.res.Header[k]) > 1 {
+			twice = append(twice, k)
+		}
+	}
+	a.add("HDN-HEADERS-118", hardening.Medium, len(twice) == 0, "No policy header stands twice",
+		fmt.Sprint(twice), "[]", "use Middleware.Enforce", supports(hardening.ISO27002, "8.26"))
+}
