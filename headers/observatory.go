@@ -177,6 +177,9 @@ const sixMonths = 15552000
 func secondsOf(s string) (n int, isNumber bool) {
 	s = strings.TrimLeft(s, " \t")
 	end := 0
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		end++
+	}
 	for end < len(s) && '0' <= s[end] && s[end] <= '9' {
 		end++
 	}
@@ -276,7 +279,14 @@ func scoreCookies(res *http.Response) int {
 			}
 		}
 	}
-	cookies := res.Cookies()
+	cookies := map[string]*http.Cookie{} // those that browsers keep; of a name, the last one
+	for _, c := range res.Cookies() {
+		host := strings.HasPrefix(c.Name, "__Host-")
+		if (host || strings.HasPrefix(c.Name, "__Secure-")) && !c.Secure || host && (c.Path != "/" || c.Domain != "") {
+			continue
+		}
+		cookies[c.Name+" "+c.Domain+" "+c.Path] = c
+	}
 	if len(cookies) == 0 {
 		return 0
 	}

@@ -28,6 +28,13 @@ func Chromium(t testing.TB) string {
 	return variable(t, "HARDENING_TEST_CHROMIUM", "install chromium and set HARDENING_TEST_CHROMIUM=/usr/bin/chromium")
 }
 
+// Judges returns the directory in which the modules of
+// integration/judges/package.json are installed.
+func Judges(t testing.TB) string {
+	t.Helper()
+	return variable(t, "HARDENING_TEST_JUDGES", "copy integration/judges/package.json to a directory, run \"npm install --ignore-scripts\" there, and set HARDENING_TEST_JUDGES to it")
+}
+
 // Program returns the path of the first of the named programs that is
 // installed. hint says how to install it.
 func Program(t testing.TB, hint string, names ...string) string {
