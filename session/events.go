@@ -39,13 +39,6 @@ func (s *state) origin() []slog.Attr {
 	return attrs
 }
 
-func revocation(user string) []slog.Attr {
-	return []slog.Attr{
-		slog.String(event.KeyObjectType, "user"), slog.String(event.KeyObject, user),
-		slog.String(event.KeyOutcome, event.OutcomeSuccess),
-	}
-}
-
 // health says when the store goes and when it is back, once each.
 type health struct{ bad atomic.Bool }
 

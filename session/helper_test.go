@@ -32,6 +32,9 @@ func newManager(t testing.TB, cfg session.Config) *session.Manager[visit] {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Store == nil {
+		cfg.Store = storeOfThisRun(t)
+	}
 	m, err := session.New[visit](cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -143,6 +143,28 @@ func TestAStoreThatHangsIsGivenUpOn(t *testing.T) {
 	})
 }
 
+// Requests that find the store hanging give up one by one; a bubble cannot end
+// before all of their goroutines have.
+func TestAStoreThatHangsHoldsUpNoGoroutines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		id := login(t, newManager(t, session.Config{Keys: newRing("one")}), "", "ada")
+		m := newManager(t, session.Config{Keys: newRing("one"), Store: hanging{newMemory(t)}})
+		start := time.Now()
+		for range 200 {
+			go func() {
+				if res := call(m, id, func(_ http.ResponseWriter, r *http.Request) { _, _ = m.Get(r.Context()) }); res.StatusCode != 503 {
+					t.Errorf("status %d", res.StatusCode)
+				}
+			}()
+		}
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if took := time.Since(start); took > 7*time.Second {
+			t.Errorf("after %v", took)
+		}
+	})
+}
+
 type hanging struct{ session.Store }
 
 func (hanging) Load(ctx context.Context, _ session.Ref) (session.Record, error) {
