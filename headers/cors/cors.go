@@ -101,9 +101,9 @@ func (c *CORS) Wrap(next http.Handler) http.Handler {
 // values is the memory of one answer's headers. Each header gets a slice of
 // its own part, cut so that an append cannot reach the next one; what a
 // handler writes into it dies with the request.
-type values [6]string
+type values []string
 
-func (v *values) set(h http.Header, i int, key, value string) {
+func (v values) set(h http.Header, i int, key, value string) {
 	v[i] = value
 	h[key] = v[i : i+1 : i+1]
 }
@@ -130,7 +130,7 @@ func (c *CORS) actual(w http.ResponseWriter, r *http.Request, origin []string) {
 
 // share lets origin read the answer.
 func (c *CORS) share(h http.Header, origin string, anonymous bool) {
-	v := new(values)
+	v := values(new([6]string)[:])
 	c.grant(h, v, origin, hOrigin, anonymous)
 	if c.exposed != "" {
 		v.set(h, 2, hExpose, c.exposed)
@@ -149,12 +149,12 @@ func (c *CORS) allows(origin []string) (allowed, anonymous bool) {
 	return c.cfg.DangerouslyReportOnly && len(origin[0]) <= maxOrigin, true
 }
 
-// grant sets the headers that name the origin, in parts 0, 1 and 5 of v.
-func (c *CORS) grant(h http.Header, v *values, origin, vary string, anonymous bool) {
+// grant sets the headers that name the origin, in parts 0, 1 and the last of v.
+func (c *CORS) grant(h http.Header, v values, origin, vary string, anonymous bool) {
 	if c.any {
 		v.set(h, 0, hAllowOrigin, "*")
 		if vary != hOrigin {
-			setVary(h, v[5:], vary)
+			setVary(h, v[len(v)-1:], vary)
 		}
 		return
 	}
@@ -162,7 +162,7 @@ func (c *CORS) grant(h http.Header, v *values, origin, vary string, anonymous bo
 	if c.cfg.Credentials && !anonymous {
 		v.set(h, 1, hCredentials, "true")
 	}
-	setVary(h, v[5:], vary)
+	setVary(h, v[len(v)-1:], vary)
 }
 
 // setVary adds to what other layers have put there.
@@ -205,7 +205,7 @@ func (c *CORS) preflight(w http.ResponseWriter, r *http.Request, origin, method 
 		c.refusePreflight(w, r, origin, reason)
 		return
 	}
-	v := new(values)
+	v := values(new([6]string)[:])
 	c.grant(h, v, origin[0], preflightVary, reason != "" && c.cfg.DangerouslyReportOnly)
 	methods, headers := c.allowMethods, c.allowHeaders
 	outcome := event.OutcomeDenied
