@@ -154,14 +154,14 @@ func (a *audit) document() {
 	textual := strings.HasPrefix(kind, "text/") || strings.Contains(kind, "xml")
 	a.add("HDN-HEADERS-115", hardening.Low, !textual || strings.Contains(kind, "charset="), "Text says how it is encoded",
 		a.sent("Content-Type"), "a charset for text and XML", "write Content-Type with its charset", supports(hardening.ASVS, "v5.0.0-4.1.1"))
-	weak := ""
+	var weak []string
 	for _, c := range a.res.Cookies() {
 		if !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode && c.SameSite != http.SameSiteStrictMode {
-			weak += c.Name + " "
+			weak = append(weak, c.Name)
 		}
 	}
-	a.add("HDN-HEADERS-116", hardening.High, weak == "", "Cookies are Secure, HttpOnly and SameSite",
-		"weak: "+weak, "no weak cookie", "set all three", supports(hardening.ASVS, "v5.0.0-3.3.1"), supports(hardening.ASVS, "v5.0.0-3.3.2"), supports(hardening.ASVS, "v5.0.0-3.3.4"))
+	a.add("HDN-HEADERS-116", hardening.High, len(weak) == 0, "Cookies are Secure, HttpOnly and SameSite",
+		fmt.Sprintf("weak: %q", weak), "no weak cookie", "set all three", supports(hardening.ASVS, "v5.0.0-3.3.1"), supports(hardening.ASVS, "v5.0.0-3.3.2"), supports(hardening.ASVS, "v5.0.0-3.3.4"))
 }
 
 func (a *audit) leaks() {

@@ -88,6 +88,8 @@ func BenchmarkWrap(b *testing.B) {
 		{"edge/static", edge.Wrap(static.Wrap(nothing))},
 		{"recover", static.Recover(nothing)},
 		{"isolation/get", isolation.Wrap(nothing)},
+		{"hosts", must(headers.NewHostCheck(headers.HostCheckConfig{Hosts: []string{"app.example"}})).Wrap(nothing)},
+		{"enforce", static.Enforce(nothing)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			w, r := &sink{h: make(http.Header, 16)}, request("https", "GET", "/")
@@ -128,6 +130,8 @@ func TestAllocationsPerRequest(t *testing.T) {
 		{"strict costs no more", must(headers.New(headers.Strict())).Wrap(nothing), 3},
 		{"isolation allocates nothing", isolation.Wrap(nothing), 0},
 		{"recover allocates its writer", root.Recover(nothing), 1},
+		{"the host check allocates nothing", must(headers.NewHostCheck(headers.HostCheckConfig{Hosts: []string{"app.example"}})).Wrap(nothing), 0},
+		{"enforce allocates its writer and hook beside the values", must(headers.New(headers.API())).Enforce(nothing), 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, scheme := range []string{"http", "https"} {

@@ -1,8 +1,12 @@
 // Package headers sends the security headers of a web application or API:
 // Strict-Transport-Security, a nonce-based Content-Security-Policy,
 // Permissions-Policy and the rest of the OWASP Secure Headers set. It also
-// refuses cross-site requests ([Isolation]), turns panics into clean answers
-// ([Middleware.Recover]) and sends plain HTTP to HTTPS ([RedirectHTTPS]).
+// refuses cross-site requests ([Isolation]) and foreign hosts ([HostCheck]),
+// turns panics into clean answers ([Middleware.Recover]), sends plain HTTP to
+// HTTPS ([RedirectHTTPS]), collects browsers' reports ([ReportCollector]),
+// serves files without what lies there by mistake ([Static]) and judges any
+// response by published rules ([Audit]). Package headers/cors shares answers
+// with other sites, and headers/headerstest asserts the headers in tests.
 //
 //	policy, err := headers.New(headers.Config{}) // behaves as headers.Web()
 //	if err != nil {
@@ -24,14 +28,30 @@
 //	})
 //	mux.Handle("GET /assets/", assets.Wrap(files))
 //
+// A stricter policy can be tried out before it is enforced:
+//
+//	cfg := headers.Web()
+//	cfg.ReportEndpoints = []headers.ReportEndpoint{{Name: "csp", URL: "/_reports"}}
+//	cfg.CSP.ReportTo, cfg.CSP.ReportURI = "csp", []string{"/_reports"}
+//	cfg.ReportOnly = headers.Strict().CSP
+//	cfg.ReportOnly.UpgradeInsecureRequests = false // cannot be tried out
+//	cfg.ReportOnly.ReportTo, cfg.ReportOnly.ReportURI = "csp", []string{"/_reports"}
+//	mux.Handle("/_reports", collector) // from headers.NewReportCollector
+//
 // # Order
 //
 // Wrap outermost first: hardening.Edge, then [Middleware.Wrap], then
-// [Middleware.Recover], then [Isolation.Wrap], then sessions, limits and the
-// mux. What runs outside Wrap answers without the headers: put
-// http.TimeoutHandler inside, set http.Server.DisableGeneralOptionsHandler so
-// that "OPTIONS *" reaches the handler, and know that the answers net/http
-// itself gives to malformed requests (400, 431) carry none.
+// [Middleware.Recover], then [HostCheck.Wrap], [Isolation.Wrap], then sessions,
+// limits and the mux, and package cors around the routes that are shared. What
+// runs outside Wrap answers without the headers: put http.TimeoutHandler
+// inside, set http.Server.DisableGeneralOptionsHandler so that "OPTIONS *"
+// reaches the handler, and know that the answers net/http itself gives to
+// malformed requests (400, 431) carry none.
+//
+// Use [Middleware.Enforce] instead of Wrap around handlers that remove headers
+// or add their own: reverse proxies (with [Middleware.SanitizeUpstream]),
+// http.FileServer, and pages with both a nonce and an ETag, whose 304 must not
+// carry a new nonce.
 //
 // # Threat model
 //

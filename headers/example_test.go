@@ -1,11 +1,17 @@
 package headers_test
 
 import (
+	"context"
 	"fmt"
 	"html/template"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/headers"
@@ -94,4 +100,80 @@ func ExampleRedirectHTTPS() {
 	fmt.Println(w.Code, w.Header().Get("Location"))
 	// Output:
 	// 308 https://app.example/login
+}
+
+// A reverse proxy: what the upstream sends must neither double the policy nor
+// tell what runs there.
+func ExampleMiddleware_SanitizeUpstream() {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Server", "legacy/1.0")
+		w.Header().Set("X-Frame-Options", "SAMEORIGIN")
+	}))
+	defer upstream.Close()
+	target, err := url.Parse(upstream.URL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	policy, err := headers.New(headers.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: policy.SanitizeUpstream,
+	}
+	w := httptest.NewRecorder()
+	policy.Enforce(proxy).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	fmt.Println(w.Header().Values("X-Frame-Options"), w.Header().Values("Server"))
+	// Output: [DENY] []
+}
+
+func ExampleNewReportCollector() {
+	collector, err := headers.NewReportCollector(headers.ReportCollectorConfig{
+		Routes: []string{"/patients/{id}"}, // reports name the route, and no patient
+		OnReport: func(_ context.Context, r headers.Report) {
+			fmt.Println(r.Directive, r.Blocked, r.Document)
+		},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", "/_reports", strings.NewReader(`{"csp-report":{"document-uri":"https://app.example/patients/jansen",`+
+		`"effective-directive":"script-src-elem","blocked-uri":"https://evil.example/x.js?stolen=1"}}`))
+	r.Header.Set("Content-Type", "application/csp-report")
+	collector.ServeHTTP(httptest.NewRecorder(), r)
+	// Output: script-src-elem https://evil.example /patients/{id}
+}
+
+func ExampleSecurityTxt() {
+	file, err := headers.SecurityTxt(headers.SecurityTxtConfig{
+		Contact: []string{"mailto:security@example.org"},
+		Expires: time.Now().AddDate(0, 6, 0),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /.well-known/security.txt", file)
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/security.txt", nil))
+	line, _, _ := strings.Cut(w.Body.String(), "\n")
+	fmt.Println(line)
+	// Output: Contact: mailto:security@example.org
+}
+
+// Any response can be judged, also that of another service.
+func ExampleAudit() {
+	w := httptest.NewRecorder()
+	w.Header().Set("Server", "Apache/2.4.1")
+	http.NotFound(w, httptest.NewRequest("GET", "/", nil))
+	for _, f := range headers.Audit(w.Result()) {
+		if f.ID == "HDN-HEADERS-110" || f.ID == "HDN-HEADERS-117" {
+			fmt.Println(f.Passed, f.Title+":", f.Observed)
+		}
+	}
+	// Output:
+	// true Browsers do not guess its type: nosniff
+	// false No header tells what runs here, and none is obsolete: [Server]
 }

@@ -1,6 +1,7 @@
 package cors_test
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -47,9 +48,7 @@ var cases = []struct {
 
 func asked(method string, header pairs) *http.Request {
 	r := httptest.NewRequest(method, "https://api.example/", nil)
-	for k, v := range header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, header)
 	return r
 }
 
