@@ -46,7 +46,7 @@ func BenchmarkEncodeEvent(b *testing.B) {
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendEvent(buf[:0], &e, e.Time, 0, nil)
+		buf = appendEvent(buf[:0], &e, e.Time, 0, nil, nil)
 	}
 }
 
@@ -86,12 +86,13 @@ func BenchmarkVerify(b *testing.B) {
 	signer, err := note.NewSigner(k.Secret)
 	must(b, err)
 	var t tree
-	text := appendHeader(nil, k.Origin, &t)
+	text := appendHeader(nil, k.Origin, &t, epoch{0, k.First})
 	const commits, each = 100, 32
+	after := int64(0)
 	for range commits {
 		for range each {
 			e := read("jansen")
-			body := appendEvent(nil, &e, time.Now(), 0, nil)
+			body := appendEvent(nil, &e, time.Now(), 0, nil, nil)
 			if t.size == 0 {
 				body = appendControl(nil, kindGenesis, time.Now(), control{Format: formatVersion, Origin: k.Origin, VKey: k.First})
 			}
@@ -99,7 +100,8 @@ func BenchmarkVerify(b *testing.B) {
 			text = appendRecordLine(text, t.size, h, body)
 			t.add(h)
 		}
-		signed, err := signCheckpoint(signer, k.Origin, &t)
+		signed, err := signCheckpoint(signer, k.Origin, &t, after)
+		after = t.size
 		must(b, err)
 		text = appendCheckpointLine(text, signed)
 	}

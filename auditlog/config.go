@@ -1,10 +1,14 @@
 package auditlog
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +48,12 @@ type Config struct {
 	// should not. Its directory must exist.
 	KeyFile string
 
+	// SubjectFile is the file of the keys under which data subjects stand in the
+	// log, created with mode 0600. Default: subjects.keys inside Dir. Without it
+	// nobody can read whose data was touched, so back it up, and no longer than
+	// an erased person may be restored. Its directory must exist.
+	SubjectFile string
+
 	// Origin names the log in its checkpoints, for ever: it is chosen when the
 	// log begins. At most 100 printable ASCII characters without space or '+';
 	// a host and path is customary. Default: a random name.
@@ -56,6 +66,44 @@ type Config struct {
 	// Retention is how long records are kept at least. Default: 400 days. Less
 	// than 365 days is refused; NEN 7513 asks health care for five years.
 	Retention time.Duration
+
+	// Mode says what Record waits for. Default: Strict.
+	Mode Mode
+
+	// MaxWait is how long Record waits in the Bounded mode. Default: 250 ms.
+	MaxWait time.Duration
+
+	// MaxWaiting is how many records may wait for the disk before events are
+	// refused with [ErrBusy] or, in BestEffort, dropped and counted. Default:
+	// 65536 in Strict, else 4096.
+	MaxWaiting int
+
+	// Epoch is how long one signing key is used; then it is destroyed, and the
+	// next one signs. An epoch in which nothing happens lasts fifteen times as
+	// long, and its end shows that the log was alive. Default: 1 minute; 1
+	// second to 1 hour.
+	Epoch time.Duration
+
+	// Replica gets every byte of the log, in order, before Record returns, for
+	// machines whose disk may vanish. Default: none.
+	Replica Replica
+
+	// ReplicaTimeout is how long a commit waits for the replica before its
+	// callers get [ErrNotReplicated]. The bytes are sent again with the next
+	// commit. Default: 5 seconds.
+	ReplicaTimeout time.Duration
+
+	// Anchors get the newest checkpoint every AnchorEvery, and when the log is
+	// closed: places that whoever can write to the log can not. With one,
+	// [Verify] sees that the newest records were removed, and how many.
+	Anchors []Anchor
+
+	// AnchorEvery is the time between two calls of an anchor. Default: 1 minute.
+	AnchorEvery time.Duration
+
+	// SegmentAge is the age at which a new segment file is begun. Default: 24
+	// hours; 1 minute to 31 days. [Log.Prune] removes whole segments.
+	SegmentAge time.Duration
 
 	// SegmentBytes is the size at which a new segment file is begun. Default:
 	// 64 MiB; at least 64 KiB.
@@ -75,8 +123,68 @@ type Config struct {
 	// on standard error. It never goes to slog.Default, which may lead here.
 	ErrorLog *slog.Logger
 
+	// OnError is called, if set, with every event that could not be recorded and
+	// with what stopped the log, never concurrently with itself. It must not
+	// block and not call the log. It is for alarms; ErrorLog is told as well.
+	OnError func(error)
+
 	// openFile opens the live segment for appending. Tests make it fail.
 	openFile func(path string) (appendFile, error)
+}
+
+// Mode is what [Log.Record] waits for.
+type Mode uint8
+
+// The modes. All but Strict are findings.
+const (
+	// Strict returns when the event is durable, however long that takes, or the
+	// caller's context ends.
+	Strict Mode = iota
+	// Bounded waits at most Config.MaxWait and then returns [ErrBusy]; the event
+	// may still become part of the log.
+	Bounded
+	// BestEffort waits for nothing. What does not fit is dropped, and a record
+	// of the log itself says how many events that were and when.
+	BestEffort
+)
+
+var modes = [...]string{"strict", "bounded", "best effort"}
+
+// String returns the mode in lower case.
+func (m Mode) String() string {
+	if int(m) < len(modes) {
+		return modes[m]
+	}
+	return fmt.Sprintf("mode(%d)", uint8(m))
+}
+
+// NLHealthcare keeps records for five years from the day they were written, as
+// Dutch health care has to keep the logs of access to files (Staatscourant 2019,
+// 38007; NEN 7513). The rest are the defaults. Dir is still yours to name.
+func NLHealthcare() Config {
+	return Config{Retention: 5 * 366 * day, SegmentAge: defaultSegmentAge, SegmentBytes: defaultSegment, Epoch: defaultEpoch}
+}
+
+const (
+	defaultMaxWait        = 250 * time.Millisecond
+	defaultEpoch          = time.Minute
+	defaultReplicaTimeout = 5 * time.Second
+	defaultAnchorEvery    = time.Minute
+	defaultSegmentAge     = 24 * time.Hour
+
+	strictWaiting = 1 << 16
+	otherWaiting  = 4096
+	maxBatchBytes = 64 << 20
+)
+
+// between validates a duration and fills in its default.
+func between(f *faults.Collector, field string, d *time.Duration, def, least, most time.Duration) {
+	switch {
+	case *d == 0:
+		*d = def
+	case *d < least || *d > most:
+		f.Add(field, *d, fmt.Sprintf("is not between %v and %v", least, most), fmt.Sprintf("leave it zero for %v", def))
+	}
 }
 
 // resolve validates c and fills in its defaults.
@@ -101,6 +209,33 @@ func (c Config) resolve() (Config, error) {
 	case c.Retention < minRetention:
 		f.Add("Retention", c.Retention, "is less than a year", "leave it zero for 400 days, or set at least 8760h")
 	}
+	if c.Mode > BestEffort {
+		f.Add("Mode", c.Mode, "is not a mode", "use Strict, Bounded or BestEffort")
+	}
+	switch {
+	case c.MaxWaiting == 0 && c.Mode == Strict:
+		c.MaxWaiting = strictWaiting
+	case c.MaxWaiting == 0:
+		c.MaxWaiting = otherWaiting
+	case c.MaxWaiting < 64:
+		f.Add("MaxWaiting", c.MaxWaiting, "is less than 64", "leave it zero for 65536, or 4096 in the other modes")
+	}
+	between(f, "MaxWait", &c.MaxWait, defaultMaxWait, time.Millisecond, time.Minute)
+	between(f, "Epoch", &c.Epoch, defaultEpoch, time.Second, time.Hour)
+	between(f, "ReplicaTimeout", &c.ReplicaTimeout, defaultReplicaTimeout, 10*time.Millisecond, time.Hour)
+	between(f, "AnchorEvery", &c.AnchorEvery, defaultAnchorEvery, time.Second, day)
+	between(f, "SegmentAge", &c.SegmentAge, defaultSegmentAge, time.Minute, 31*day)
+	f.NilInside("Replica", c.Replica, "leave it nil, or pass one that was made")
+	if c.Anchors != nil && len(c.Anchors) == 0 {
+		f.Missing("Anchors", "is empty but not nil", "leave it nil for none")
+	}
+	for i, a := range c.Anchors {
+		if a == nil {
+			f.Missing(fmt.Sprintf("Anchors[%d]", i), "is nil", "drop it, or pass one that was made")
+		}
+		f.NilInside(fmt.Sprintf("Anchors[%d]", i), a, "drop it, or pass one that was made")
+	}
+	c.Anchors = slices.Clone(c.Anchors)
 	switch {
 	case c.SegmentBytes == 0:
 		c.SegmentBytes = defaultSegment
@@ -126,7 +261,43 @@ func (c Config) resolve() (Config, error) {
 	if c.openFile == nil {
 		c.openFile = openAppend
 	}
+	if c.Dir == "" {
+		return c, f.Err()
+	}
+	c.place(f, "KeyFile", &c.KeyFile, keyName)
+	c.place(f, "SubjectFile", &c.SubjectFile, subjectName)
+	if f.Len() == 0 { // nothing is made for a config that will be refused
+		prepareDir(f, c.Dir)
+	}
 	return c, f.Err()
+}
+
+const subjectName = "subjects.keys"
+
+// place finds where a file of keys stands, whose directory must be there.
+func (c *Config) place(f *faults.Collector, field string, path *string, inDir string) {
+	if *path == "" {
+		*path = filepath.Join(c.Dir, inDir)
+		return
+	}
+	dir := filepath.Dir(*path)
+	switch info, err := os.Stat(dir); {
+	case err != nil:
+		f.Add(field, *path, "stands in a directory that can not be entered: "+reasonOf(err), "make the directory, for the service's user alone, or name another file")
+	case !info.IsDir():
+		f.Add(field, *path, "stands below what is no directory", "name another file")
+	}
+	if info, err := os.Stat(*path); err == nil && !info.Mode().IsRegular() {
+		f.Add(field, *path, "is no regular file", "name another file")
+	}
+}
+
+// reasonOf is an error of the file system without the path, which the fault shows already.
+func reasonOf(err error) string {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err.Error()
+	}
+	return err.Error()
 }
 
 func validOrigin(s string) bool {

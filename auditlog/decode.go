@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,10 +20,13 @@ const (
 	kindOpen      = "open"      // a process began to write
 	kindClose     = "close"     // it stopped on purpose
 	kindRecovered = "recovered" // an unsigned tail was moved to quarantine
+	kindEpoch     = "epoch"     // the key of the next epoch
+	kindLost      = "lost"      // events were dropped under load (BestEffort)
+	kindStopped   = "stopped"   // the disk is full; what could not be written is counted
+	kindPrune     = "prune"     // segments below a size are removed after this record
 
-	// Reserved for what the format already carries: a verifier that meets a
-	// kind it does not know says "unverifiable" rather than "ok".
-	// epoch, gap, prune, erase, hold, lost, config
+	// Reserved for what is to come: erase, hold, config. A verifier that meets
+	// a kind it does not know says "unverifiable" rather than "ok".
 )
 
 // head reads the kind and time of a record without decoding the rest.
@@ -41,7 +45,14 @@ func head(record []byte) (kind string, at time.Time, err error) {
 type control struct {
 	Format     int    `json:"format,omitempty"`     // genesis
 	Origin     string `json:"origin,omitempty"`     // genesis
-	VKey       string `json:"vkey,omitempty"`       // genesis: the first public key
+	VKey       string `json:"vkey,omitempty"`       // genesis: the first public key; epoch: the next
+	Epoch      int64  `json:"epoch,omitempty"`      // epoch: number of the next
+	Link       string `json:"link,omitempty"`       // epoch: the next key under the old one's signature
+	Lost       int64  `json:"lost,omitempty"`       // lost, stopped: how many
+	From       string `json:"from,omitempty"`       // lost: time of the first
+	To         string `json:"to,omitempty"`         // lost: time of the last
+	Reason     string `json:"reason,omitempty"`     // stopped
+	Upto       int64  `json:"upto,omitempty"`       // prune: records below this are removed
 	Retention  string `json:"retention,omitempty"`  // open
 	Bytes      int64  `json:"bytes,omitempty"`      // recovered
 	Records    int    `json:"records,omitempty"`    // recovered
@@ -74,10 +85,10 @@ type wire struct {
 	Attempt int64
 	Reason  string
 	Actor   struct {
-		ID, Alt, Role, Org, For, Session string
-		Kind                             Kind
+		ID, Self, Alt, Role, Org, For, Session string
+		Kind                                   Kind
 	}
-	Subject struct{ ID string }
+	Subject struct{ Ref, Sealed []byte }
 	Object  struct {
 		Type, ID, Part, Sensitivity string
 		LifeCycle                   string `json:"life_cycle"`
@@ -102,20 +113,60 @@ type wire struct {
 	Attrs        json.RawMessage
 }
 
+// private is what is sealed for the person whose data it was.
+type private struct {
+	V                         int
+	Subject, ID, Part, Reason string
+	Attrs                     json.RawMessage
+}
+
+// unseal puts what the person's key opens into its place. It reports false if
+// the key was destroyed.
+func (w *wire) unseal(keys *subjects) (p private, ok bool, err error) {
+	if len(w.Subject.Ref) != refBytes {
+		return p, false, errors.New("the reference to its subject is malformed")
+	}
+	s, err := keys.by(ref(w.Subject.Ref))
+	if err != nil || s == nil {
+		return p, false, err
+	}
+	plain, err := s.unseal(w.Subject.Sealed)
+	if err != nil {
+		return p, false, errors.New("what is sealed in it does not open with the key of its subject")
+	}
+	if err := json.Unmarshal(plain, &p); err != nil || p.V != 1 {
+		return p, false, errors.New("what is sealed in it is of another version")
+	}
+	return p, true, nil
+}
+
 // decodeEvent reads a record of kindEvent.
-func decodeEvent(seq int64, record []byte) (Entry, error) {
+func decodeEvent(seq int64, record []byte, keys *subjects) (Entry, error) {
 	var w wire
 	if err := json.Unmarshal(record, &w); err != nil {
 		return Entry{}, fmt.Errorf("auditlog: record %d: %w", seq, err)
+	}
+	var subjectID string
+	erased := false
+	if len(w.Subject.Sealed) > 0 {
+		p, ok, err := w.unseal(keys)
+		if err != nil {
+			return Entry{}, fmt.Errorf("auditlog: record %d: %w", seq, err)
+		}
+		subjectID, w.Object.ID, w.Object.Part, w.Reason, w.Attrs = p.Subject, p.ID, p.Part, p.Reason, p.Attrs
+		if w.Actor.Self != "" {
+			w.Actor.ID = subjectID
+		}
+		erased = !ok
 	}
 	attrs, err := decodeAttrs(w.Attrs)
 	if err != nil {
 		return Entry{}, fmt.Errorf("auditlog: record %d: %w", seq, err)
 	}
-	e := Entry{Seq: seq, Recorded: w.T, Attempt: w.Attempt, Missing: w.Missing, Event: Event{
+	e := Entry{Seq: seq, Recorded: w.T, Attempt: w.Attempt, Missing: w.Missing, Erased: erased, Event: Event{
 		Time: w.At, Type: w.Type, Code: w.Code, Action: w.Action, Outcome: w.Outcome, Reason: w.Reason,
 		Actor:   Actor{ID: w.Actor.ID, AltID: w.Actor.Alt, Kind: w.Actor.Kind, Role: w.Actor.Role, Org: w.Actor.Org, OnBehalfOf: w.Actor.For, Session: w.Actor.Session},
-		Subject: Subject{ID: w.Subject.ID},
+		Subject: Subject{ID: subjectID},
 		Object:  Object{Type: w.Object.Type, ID: w.Object.ID, Part: w.Object.Part, Sensitivity: w.Object.Sensitivity, LifeCycle: w.Object.LifeCycle},
 		Origin:  Origin{IP: w.Origin.IP, AccessPoint: w.Origin.AccessPoint, UserAgent: w.Origin.UserAgent, Host: w.Origin.Host, Service: w.Origin.Service},
 		Purpose: w.Purpose, AuthProtocol: w.AuthProtocol, Relation: w.Relation, Consent: w.Consent,
@@ -173,8 +224,14 @@ func decodeValue(raw json.RawMessage) (slog.Value, error) {
 		if i, err := n.Int64(); err == nil {
 			return slog.Int64Value(i), nil
 		}
+		if u, err := strconv.ParseUint(n.String(), 10, 64); err == nil {
+			return slog.Uint64Value(u), nil
+		}
 		f, err := n.Float64()
-		return slog.Float64Value(f), err
+		if err != nil { // a number that JSON can write and no float64 hold, such as 1e999
+			return slog.StringValue(n.String()), nil
+		}
+		return slog.Float64Value(f), nil
 	}
 	return slog.AnyValue(v), nil
 }

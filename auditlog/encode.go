@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"maps"
@@ -40,7 +41,13 @@ func appendEnvelope(b []byte, kind string, at time.Time) []byte {
 func appendTime(b []byte, t time.Time) []byte { return t.UTC().AppendFormat(b, time.RFC3339Nano) }
 
 // appendEvent writes e as a record. e is valid and its attributes are redacted.
-func appendEvent(b []byte, e *Event, at time.Time, attempt int64, missing []string) []byte {
+// With s, everything that may say whose data it was is sealed for s:
+//
+//	"subject":{"ref":"...","sealed":"..."}
+//
+// where sealed is an object with the members that stand nowhere else then:
+// subject, object.id and object.part as id and part, reason and attrs.
+func appendEvent(b []byte, e *Event, at time.Time, attempt int64, missing []string, s *subject) []byte {
 	b = appendEnvelope(b, kindEvent, at)
 	if !e.Time.IsZero() && !e.Time.Equal(at) {
 		b = append(b, `,"at":"`...)
@@ -55,12 +62,20 @@ func appendEvent(b []byte, e *Event, at time.Time, attempt int64, missing []stri
 		b = append(b, `,"attempt":`...)
 		b = strconv.AppendInt(b, attempt, 10)
 	}
-	b = appendMember(b, "reason", e.Reason)
-	a := &e.Actor
-	b = appendObject(b, "actor", "id", a.ID, "alt", a.AltID, "kind", string(a.Kind), "role", a.Role, "org", a.Org, "for", a.OnBehalfOf, "session", a.Session)
-	b = appendObject(b, "subject", "id", e.Subject.ID)
-	o := &e.Object
-	b = appendObject(b, "object", "type", o.Type, "id", o.ID, "part", o.Part, "sensitivity", o.Sensitivity, "life_cycle", o.LifeCycle)
+	a, o := &e.Actor, &e.Object
+	if s == nil {
+		b = appendMember(b, "reason", e.Reason)
+		b = appendObject(b, "actor", "id", a.ID, "alt", a.AltID, "kind", string(a.Kind), "role", a.Role, "org", a.Org, "for", a.OnBehalfOf, "session", a.Session)
+		b = appendObject(b, "object", "type", o.Type, "id", o.ID, "part", o.Part, "sensitivity", o.Sensitivity, "life_cycle", o.LifeCycle)
+	} else {
+		id, self := a.ID, ""
+		if a.ID == e.Subject.ID { // people who open their own file
+			id, self = "", "yes"
+		}
+		b = appendObject(b, "actor", "id", id, "self", self, "alt", a.AltID, "kind", string(a.Kind), "role", a.Role, "org", a.Org, "for", a.OnBehalfOf, "session", a.Session)
+		b = appendSealed(b, e, s)
+		b = appendObject(b, "object", "type", o.Type, "sensitivity", o.Sensitivity, "life_cycle", o.LifeCycle)
+	}
 	ip := ""
 	if e.Origin.IP.IsValid() {
 		ip = e.Origin.IP.String()
@@ -91,11 +106,36 @@ func appendEvent(b []byte, e *Event, at time.Time, attempt int64, missing []stri
 		}
 		b = append(b, ']')
 	}
-	if len(e.Attrs) > 0 {
-		b = append(b, `,"attrs":`...)
-		b = appendAttrs(b, e.Attrs, len(b)+maxAttrBytes)
+	if s == nil {
+		b = appendAttrMember(b, e.Attrs)
 	}
 	return append(b, '}')
+}
+
+func appendAttrMember(b []byte, attrs []slog.Attr) []byte {
+	if len(attrs) == 0 {
+		return b
+	}
+	b = append(b, `,"attrs":`...)
+	return appendAttrs(b, attrs, len(b)+maxAttrBytes)
+}
+
+func appendSealed(b []byte, e *Event, s *subject) []byte {
+	inner := buffers.Get().(*[]byte)
+	defer buffers.Put(inner)
+	x := append((*inner)[:0], `{"v":1`...)
+	x = appendMember(x, "subject", e.Subject.ID)
+	x = appendMember(x, "id", e.Object.ID)
+	x = appendMember(x, "part", e.Object.Part)
+	x = appendMember(x, "reason", e.Reason)
+	x = append(appendAttrMember(x, e.Attrs), '}')
+	*inner = x
+	b = append(b, `,"subject":{"ref":"`...)
+	b = base64.StdEncoding.AppendEncode(b, s.ref[:])
+	b = append(b, `","sealed":"`...)
+	b = base64.StdEncoding.AppendEncode(b, s.seal(x))
+	clear(x)
+	return append(b, `"}`...)
 }
 
 func appendMember(b []byte, name, value string) []byte {

@@ -15,6 +15,12 @@ var (
 	// made durable, and wraps its cause. Nothing is retried: after a failed
 	// fsync nobody knows what is on the disk. Open the log again.
 	ErrFailed = errors.New("auditlog: the log has stopped")
+	// ErrBusy is returned by [Log.Record] if the disk does not keep up: too many
+	// records wait for it, or in the Bounded mode this one did for too long.
+	ErrBusy = errors.New("auditlog: the disk does not keep up")
+	// ErrNotReplicated is returned by [Log.Record] if the event is on this disk
+	// and the replica did not take it. The log goes on, and sends it again.
+	ErrNotReplicated = errors.New("auditlog: the replica did not take the record")
 	// ErrLocked is returned by [Open] while another process has the log open.
 	ErrLocked = errors.New("auditlog: another writer has this log open")
 	// ErrTampered is returned by [Open] if what stands in the log was not

@@ -158,4 +158,7 @@ type Entry struct {
 	// Missing names mandatory fields that a record through [Log.Handler] did
 	// not carry. Such a record is kept, because losing it would be worse.
 	Missing []string
+	// Erased says that the key of the data subject was destroyed: Subject,
+	// Object.ID, Object.Part, Reason and Attrs are gone for good.
+	Erased bool
 }

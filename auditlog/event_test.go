@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"math"
 	"net/netip"
 	"strings"
@@ -122,13 +123,13 @@ func TestHostileTextIsOnePrintableLine(t *testing.T) {
 		e.Object.ID, e.Reason, e.Attrs = s, s, []slog.Attr{slog.String(s, s), slog.Any("m", map[string]any{s: []string{s}})}
 		r := newRedactor(RedactorConfig{})
 		e.Attrs = r.attrs(e.Attrs)
-		line := appendEvent(nil, &e, time.Now(), 0, nil)
+		line := appendEvent(nil, &e, time.Now(), 0, nil, nil)
 		for i, c := range string(line) {
 			if !unicode.IsPrint(c) && c != utf8.RuneError {
 				t.Errorf("%q: %q at %d is not printable", s, c, i)
 			}
 		}
-		got, err := decodeEvent(1, line)
+		got, err := decodeEvent(1, line, nil)
 		if err != nil || got.Object.ID != strings.ToValidUTF8(s, "\ufffd") && utf8.ValidString(s) || got.Actor.ID != "vermeer" {
 			t.Errorf("%q came back as %q, %v", s, got.Object.ID, err)
 		}
@@ -138,8 +139,8 @@ func TestHostileTextIsOnePrintableLine(t *testing.T) {
 func TestAttributesShadowNothing(t *testing.T) {
 	e := read("p")
 	e.Attrs = []slog.Attr{slog.String("actor", "mallory"), slog.String("actor", "eve"), slog.String("actor#2", "x"), slog.String("k", "genesis"), slog.String(droppedKey, "1"), slog.Float64("nan", math.NaN())}
-	line := appendEvent(nil, &e, time.Now(), 0, nil)
-	got, err := decodeEvent(1, line)
+	line := appendEvent(nil, &e, time.Now(), 0, nil, nil)
+	got, err := decodeEvent(1, line, nil)
 	if err != nil || got.Actor.ID != "vermeer" || len(got.Attrs) != len(e.Attrs) {
 		t.Fatalf("%s: %v, %v", line, got, err)
 	}
@@ -186,19 +187,36 @@ func FuzzEventRoundTrip(f *testing.F) {
 	for _, s := range hostileTexts {
 		f.Add(s, s, int64(3))
 	}
+	keys, err := openSubjects(filepath.Join(f.TempDir(), subjectName), false)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, id, key string, n int64) {
 		e := read(id)
 		e.Count = max(n, 0)
 		e.Attrs = []slog.Attr{slog.String(key, id), slog.Int64(id, n)}
-		line := appendEvent(nil, &e, time.Now(), 0, nil)
-		if bytes.ContainsAny(line, "\r\n\x00\x1b") || !json.Valid(line) {
+		s, err := keys.of(e.Subject.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed := appendEvent(nil, &e, time.Now(), 0, nil, s)
+		if got, err := decodeEvent(0, sealed, keys); err != nil || got.Subject.ID != strings.ToValidUTF8(id, "\ufffd") && utf8.ValidString(id) || len(got.Attrs) != 2 {
+			t.Fatalf("%s came back as %+v, %v", sealed, got, err)
+		}
+		if len(id) > 8 && bytes.Contains(sealed, []byte(id)) && !strings.Contains(`{"v":1,"k":"event","outcome":"success","actor":{"id":"vermeer"},"object":{"type":"record"}`, id) {
+			t.Fatalf("what identifies the subject is readable in %s", sealed)
+		}
+		e.Subject.ID = ""
+		e.Actor.AltID = id
+		line := appendEvent(nil, &e, time.Now(), 0, nil, nil)
+		if bytes.ContainsAny(line, "\r\n\x00\x1b") || bytes.ContainsAny(sealed, "\r\n\x00\x1b") || !json.Valid(line) || !json.Valid(sealed) {
 			t.Fatalf("%q", line)
 		}
-		got, err := decodeEvent(0, line)
-		if err != nil || got.Subject.ID != strings.ToValidUTF8(id, "\ufffd") && utf8.ValidString(id) || got.Count != e.Count || len(got.Attrs) != 2 {
+		got, err := decodeEvent(0, line, nil)
+		if err != nil || got.Actor.AltID != strings.ToValidUTF8(id, "\ufffd") && utf8.ValidString(id) || got.Count != e.Count || len(got.Attrs) != 2 {
 			t.Fatalf("%s came back as %+v, %v", line, got, err)
 		}
-		again := appendEvent(nil, &got.Event, got.Recorded, 0, nil)
+		again := appendEvent(nil, &got.Event, got.Recorded, 0, nil, nil)
 		if utf8.ValidString(id) && utf8.ValidString(key) && !bytes.Equal(again, line) {
 			t.Errorf("not canonical:\n%s\n%s", line, again)
 		}

@@ -7,8 +7,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"time"
 
-	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/faults"
 )
 
 // appendFile is the live segment.
@@ -39,6 +40,9 @@ type live struct {
 	path  string
 	first int64 // seq of its first record
 	size  int64 // bytes that we wrote and synced, or found signed
+
+	records int64
+	begun   time.Time // of its first record
 }
 
 // check finds out whether the file was taken away: a write to a file that was
@@ -80,21 +84,18 @@ func (s *live) append(b []byte) error {
 }
 
 // prepareDir makes the directory or finds one that is ours alone.
-func prepareDir(dir string) error {
+func prepareDir(f *faults.Collector, dir string) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		f.Add("Dir", dir, "can not be made: "+reasonOf(err), "name a directory that the service's user may make or owns")
+		return
 	}
 	info, err := os.Stat(dir)
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		f.Add("Dir", dir, "can not be entered: "+reasonOf(err), "name a directory that the service's user owns")
+	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0: // permission bits say nothing there
+		f.Add("Dir", dir, fmt.Sprintf("can be entered by others (mode %v)", info.Mode().Perm()), "chmod 700 it; where it is a mount point, name a directory below it and it is made so")
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 { // permission bits say nothing there
-		return &hardening.ConfigError{
-			Room: room, Field: "Dir", Value: dir, Reason: fmt.Sprintf("can be entered by others (mode %v)", info.Mode().Perm()),
-			Fix: "chmod 700 it; where it is a mount point, name a directory below it and it is made so",
-		}
-	}
-	return nil
 }
 
 // segments lists the first seqs of the segments in dir, in order.
@@ -105,7 +106,11 @@ func segments(dir string) ([]int64, error) {
 	}
 	var firsts []int64
 	for _, e := range entries {
-		if first, ok := parseSegmentName(e.Name()); ok {
+		first, ok := parseSegmentName(e.Name())
+		if ok && !e.Type().IsRegular() { // a pipe would be waited for for ever
+			return nil, fmt.Errorf("%w: %s is no regular file", ErrTampered, e.Name())
+		}
+		if ok {
 			firsts = append(firsts, first)
 		}
 	}

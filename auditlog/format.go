@@ -14,19 +14,24 @@ import (
 // A log is a directory of segments, text files of which only the newest is
 // written, and only at its end. Each line is one of
 //
-//	H hardening-auditlog/1 <origin> <seq of the first record> <frontier>
+//	H hardening-auditlog/1 <origin> <seq of the first record> <frontier> <epoch> <key>
 //	R <seq> <leaf hash> <record>
 //	C <signed checkpoint>
 //
 // H is the first line of every segment. The frontier is "-" in the first one;
 // in a later one it is the roots of the complete subtrees so far, joined by
 // commas, and the line after it repeats the last C of the segment before: so a
-// segment can be opened, and one day kept, without those before it.
+// segment can be opened, and kept, without those before it. Epoch and key are
+// those under which the segment begins.
 //
 // R holds the leaf hash so that a changed line is found exactly. C is the
-// base64 of a C2SP signed note over a tlog checkpoint: origin, tree size, root.
-// Records and the checkpoint that covers them go to the file in one write and
-// are synced before anyone is told that they are recorded.
+// base64 of a C2SP signed note over a tlog checkpoint: origin, tree size, root,
+// and as extension line the size of the checkpoint before, so that none can be
+// left out. Records and the checkpoint that covers them go to the file in one
+// write and are synced before anyone is told that they are recorded.
+//
+// An epoch ends with a record of kind epoch that names the next public key. It
+// is the last before its checkpoint, which is the last that the old key signs.
 //
 // All base64 is standard, padded, and compared with its own re-encoding: a
 // decoder that is generous about trailing bits would not see every flipped bit.
@@ -49,8 +54,14 @@ func parseSegmentName(name string) (first int64, ok bool) {
 	return first, ok1 && ok2 && err == nil && segmentName(first) == name
 }
 
+// epoch is the stretch of a log that one key signs.
+type epoch struct {
+	n   int64
+	key string // verifier key, as x/mod's note writes it
+}
+
 // appendHeader writes the H line of a segment that starts after the records in t.
-func appendHeader(b []byte, origin string, t *tree) []byte {
+func appendHeader(b []byte, origin string, t *tree, e epoch) []byte {
 	b = append(b, "H "+magic...)
 	b = strconv.AppendInt(b, formatVersion, 10)
 	b = append(b, ' ')
@@ -58,8 +69,17 @@ func appendHeader(b []byte, origin string, t *tree) []byte {
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, t.size, 10)
 	b = append(b, ' ')
+	b = appendFrontier(b, t)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, e.n, 10)
+	b = append(b, ' ')
+	b = append(b, e.key...)
+	return append(b, '\n')
+}
+
+func appendFrontier(b []byte, t *tree) []byte {
 	if t.size == 0 {
-		b = append(b, '-')
+		return append(b, '-')
 	}
 	for i, h := range t.roots {
 		if i > 0 {
@@ -67,32 +87,44 @@ func appendHeader(b []byte, origin string, t *tree) []byte {
 		}
 		b = base64.StdEncoding.AppendEncode(b, h[:])
 	}
-	return append(b, '\n')
+	return b
 }
 
 // parseHeader reads an H line without its newline. The result says exactly what
 // the line says: appendHeader of it gives the same bytes.
-func parseHeader(line []byte) (origin string, t *tree, err error) {
+func parseHeader(line []byte) (origin string, t *tree, e epoch, err error) {
 	fields := bytes.Split(line, []byte{' '})
-	if len(fields) != 5 || string(fields[0]) != "H" || string(fields[1]) != magic+strconv.Itoa(formatVersion) {
-		return "", nil, fmt.Errorf("the first line is not the header of a segment of format %d", formatVersion)
+	if len(fields) != 7 || string(fields[0]) != "H" || string(fields[1]) != magic+strconv.Itoa(formatVersion) {
+		return "", nil, e, fmt.Errorf("the first line is not the header of a segment of format %d", formatVersion)
 	}
+	origin = string(fields[2])
+	if t, err = parseFrontier(fields[3], fields[4]); err != nil {
+		return "", nil, e, err
+	}
+	e.key = string(fields[6])
+	e.n, err = strconv.ParseInt(string(fields[5]), 10, 64)
+	if err != nil || !bytes.Equal(appendHeader(nil, origin, t, e), append(slices.Clone(line), '\n')) {
+		return "", nil, e, fmt.Errorf("the header is malformed")
+	}
+	return origin, t, e, nil
+}
+
+// parseFrontier reads the size of a tree and the roots of its complete subtrees.
+func parseFrontier(size, roots []byte) (t *tree, err error) {
 	t = &tree{}
-	t.size, err = strconv.ParseInt(string(fields[3]), 10, 64)
-	if err == nil && t.size > 0 {
-		for part := range bytes.SplitSeq(fields[4], []byte{','}) {
+	if t.size, err = strconv.ParseInt(string(size), 10, 64); err == nil && t.size > 0 {
+		for part := range bytes.SplitSeq(roots, []byte{','}) {
 			h, ok := parseHash(part)
 			if !ok {
-				return "", nil, fmt.Errorf("the header holds a malformed hash")
+				return nil, fmt.Errorf("the frontier holds a malformed hash")
 			}
 			t.roots = append(t.roots, h)
 		}
 	}
-	origin = string(fields[2])
-	if err != nil || !t.wellFormed() || !bytes.Equal(appendHeader(nil, origin, t), append(slices.Clone(line), '\n')) {
-		return "", nil, fmt.Errorf("the header is malformed")
+	if err != nil || !t.wellFormed() || !bytes.Equal(appendFrontier(nil, t), roots) {
+		return nil, fmt.Errorf("the frontier is malformed")
 	}
-	return origin, t, nil
+	return t, nil
 }
 
 func parseHash(text []byte) (h tlog.Hash, ok bool) {

@@ -18,13 +18,16 @@ import (
 // concurrent use. Close it, so that the end of the log is a record too.
 type Log struct {
 	cfg      Config
-	key      *keyFile
-	signer   note.Signer
 	redactor *Redactor
 	next     slog.Handler // redacting
 	report   *reporter
 	lock     *os.File
-	torn     tail // what Open found behind the last checkpoint
+	subjects *subjects
+	torn     tail   // what Open found behind the last checkpoint
+	first    string // verifier key of epoch 0
+	reserved bool   // there is room for last words
+	anchors  *anchorer
+	pruning  sync.Mutex // held while segments are removed
 
 	wake    chan struct{} // a batch has something in it, or the log closes
 	stopped chan struct{} // the committer is gone
@@ -35,11 +38,18 @@ type Log struct {
 	closing bool
 	err     error // why the log failed
 	extent  extent
+	lost    loss
+	busy    bool // an event was recorded in this epoch
 
-	// The committer alone uses these once it runs.
+	// The committer alone uses these once it runs, under mu where it changes them.
+	key        *keyFile
+	signer     note.Signer
+	epochEnd   time.Time
 	tree       tree
 	checkpoint []byte // newest C line, with newline
+	scratch    []byte
 	live       live
+	copied     copied
 }
 
 // extent is how much of the log is durable, for readers.
@@ -53,11 +63,21 @@ type extent struct {
 type batch struct {
 	lines  []byte
 	hashes []tlog.Hash
+	events int
+	next   *succession   // the batch ends an epoch
 	done   chan struct{} // closed when err is final
 	err    error
 }
 
-func newBatch() *batch { return &batch{done: make(chan struct{})} }
+func newBatch(size int) *batch {
+	return &batch{lines: make([]byte, 0, size), done: make(chan struct{})}
+}
+
+// loss is what BestEffort dropped and the log has not yet been told of.
+type loss struct {
+	n        int64
+	from, to time.Time
+}
 
 const (
 	lockName = "lock"
@@ -75,9 +95,6 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepareDir(cfg.Dir); err != nil {
-		return nil, err
-	}
 	lockFile, err := lock(filepath.Join(cfg.Dir, lockName))
 	if err != nil {
 		return nil, err
@@ -85,23 +102,38 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	redactor := newRedactor(cfg.Redact)
 	l := &Log{
 		cfg: cfg, lock: lockFile, redactor: redactor, next: redactor.Handler(cfg.Next),
-		report:  &reporter{log: slog.New(redactor.Handler(cfg.ErrorLog.Handler())), name: cfg.Name},
+		report:  &reporter{log: slog.New(redactor.Handler(cfg.ErrorLog.Handler())), name: cfg.Name, onError: cfg.OnError},
 		wake:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
-		batch:   newBatch(),
+		batch:   newBatch(0),
 	}
 	if err := l.open(ctx); err != nil {
-		if l.live.file != nil {
-			_ = l.live.file.Close()
-		}
-		_ = lockFile.Close()
-		return nil, err
+		return nil, errors.Join(err, l.release())
 	}
+	l.first = l.key.First
+	l.keepReserve()
+	if err := l.meetReplica(ctx); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	l.lengthen(time.Now(), false)
+	l.anchors = startAnchors(l)
 	go l.commitLoop()
 	if err := l.announce(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// release lets go of files and lock.
+func (l *Log) release() error {
+	var errs []error
+	if l.live.file != nil {
+		errs = append(errs, l.live.file.Close())
+	}
+	if l.subjects != nil {
+		errs = append(errs, l.subjects.close())
+	}
+	return errors.Join(append(errs, l.lock.Close())...)
 }
 
 // announce records that a process began to write, and what a crash left.
@@ -129,11 +161,13 @@ func (l *Log) announce(ctx context.Context) error {
 	return nil
 }
 
-// Record adds an event to the log and returns when it is on the disk under a
-// signed checkpoint. An error means that the event is not to be relied on:
-// [ErrInvalidEvent] with every fault; [ErrClosed]; [ErrFailed] once the disk or
-// the file let the log down; or ctx's cause. An event whose ctx ends while it
-// is being written may still become part of the log.
+// Record adds an event to the log and, in the Strict and Bounded modes, returns
+// when it is on the disk under a signed checkpoint and, if there is one, with
+// the replica. An error means that the event is not to be relied on:
+// [ErrInvalidEvent] with every fault; [ErrClosed]; [ErrBusy] if the disk does
+// not keep up; [ErrNotReplicated]; [ErrFailed] once the disk or the file let
+// the log down; or ctx's cause. An event whose ctx ends while it is being
+// written may still become part of the log.
 func (l *Log) Record(ctx context.Context, ev Event) error {
 	if err := ev.Validate(); err != nil {
 		return err
@@ -148,41 +182,62 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b 
 func (l *Log) record(ctx context.Context, e *Event, attempt int64, missing []string) (int64, error) {
 	e.Reason = l.redactor.String(e.Reason)
 	e.Attrs = l.redactor.attrs(e.Attrs)
+	var s *subject
+	if e.Subject.ID != "" {
+		var err error
+		if s, err = l.subjects.of(e.Subject.ID); err != nil {
+			return 0, err
+		}
+	}
 	b := buffers.Get().(*[]byte)
 	defer buffers.Put(b)
-	*b = appendEvent((*b)[:0], e, time.Now(), attempt, missing)
-	return l.commit(ctx, *b)
+	*b = appendEvent((*b)[:0], e, time.Now(), attempt, missing, s)
+	return l.commit(ctx, *b, true)
 }
 
 func (l *Log) control(ctx context.Context, kind string, c control) (int64, error) {
-	return l.commit(ctx, appendControl(nil, kind, time.Now(), c))
+	return l.commit(ctx, appendControl(nil, kind, time.Now(), c), false)
 }
 
-// commit hands one record to the committer and waits until it is durable.
-func (l *Log) commit(ctx context.Context, record []byte) (int64, error) {
+// commit hands one record to the committer and waits until it is durable, as
+// long as the mode says.
+func (l *Log) commit(ctx context.Context, record []byte, isEvent bool) (int64, error) {
 	if ctx.Err() != nil {
 		return 0, fmt.Errorf("auditlog: nothing was recorded: %w", context.Cause(ctx))
 	}
-	b, seq, err := l.enqueue(record)
-	if err != nil {
-		return 0, err
+	b, seq, err := l.enqueue(record, isEvent)
+	if err != nil || b == nil {
+		return seq, err
+	}
+	if isEvent && l.cfg.Mode == BestEffort {
+		return seq, nil
+	}
+	var late <-chan time.Time
+	if isEvent && l.cfg.Mode == Bounded {
+		timer := time.NewTimer(l.cfg.MaxWait)
+		defer timer.Stop()
+		late = timer.C
 	}
 	select {
 	case <-b.done:
 		return seq, b.err
+	case <-late:
+		err = fmt.Errorf("%w: not on the disk after %v", ErrBusy, l.cfg.MaxWait)
 	case <-ctx.Done():
+		err = fmt.Errorf("auditlog: gave up waiting for the disk: %w", context.Cause(ctx))
 	}
 	select {
 	case <-b.done: // both: then the answer is known
 		return seq, b.err
 	default:
-		return 0, fmt.Errorf("auditlog: gave up waiting for the disk: %w", context.Cause(ctx))
+		return 0, err
 	}
 }
 
-// enqueue adds a record to the batch that is written next.
-func (l *Log) enqueue(record []byte) (*batch, int64, error) {
-	h := tlog.RecordHash(record)
+// enqueue adds a record to the batch that is written next. In BestEffort it
+// returns no batch for an event that there is no room for, and counts it.
+func (l *Log) enqueue(record []byte, isEvent bool) (*batch, int64, error) {
+	h := recordHash(record)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -190,12 +245,42 @@ func (l *Log) enqueue(record []byte) (*batch, int64, error) {
 		return nil, 0, l.err
 	case l.closing:
 		return nil, 0, ErrClosed
+	case isEvent && (len(l.batch.hashes) >= l.cfg.MaxWaiting || len(l.batch.lines) >= maxBatchBytes):
+		if l.cfg.Mode != BestEffort {
+			return nil, 0, fmt.Errorf("%w: %d records wait for it", ErrBusy, len(l.batch.hashes))
+		}
+		now := time.Now()
+		if l.lost.n == 0 {
+			l.lost.from = now
+		}
+		l.lost.n, l.lost.to = l.lost.n+1, now
+		return nil, 0, nil
 	}
-	b, seq := l.addLocked(h, record)
+	l.tellLossLocked()
+	b, seq := l.addHashedLocked(h, record)
+	if isEvent {
+		b.events++
+	}
 	return b, seq, nil
 }
 
-func (l *Log) addLocked(h tlog.Hash, record []byte) (*batch, int64) {
+// tellLossLocked records what was dropped, before anything else is recorded.
+func (l *Log) tellLossLocked() {
+	if l.lost.n == 0 {
+		return
+	}
+	c := control{Lost: l.lost.n, From: string(appendTime(nil, l.lost.from)), To: string(appendTime(nil, l.lost.to))}
+	l.lost = loss{}
+	l.addLocked(appendControl(nil, kindLost, time.Now(), c))
+}
+
+func recordHash(record []byte) tlog.Hash { return tlog.RecordHash(record) }
+
+func (l *Log) addLocked(record []byte) (*batch, int64) {
+	return l.addHashedLocked(recordHash(record), record)
+}
+
+func (l *Log) addHashedLocked(h tlog.Hash, record []byte) (*batch, int64) {
 	b, seq := l.batch, l.nextSeq
 	l.nextSeq++
 	b.lines = appendRecordLine(b.lines, seq, h, record)
@@ -214,7 +299,7 @@ func (l *Log) signal() {
 
 // VerifierKey is the public key with which the log began: what [Verify] needs.
 // Keep a copy where whoever can write to the log can not.
-func (l *Log) VerifierKey() string { return l.key.First }
+func (l *Log) VerifierKey() string { return l.first }
 
 // Healthy is nil while the log takes records, and says why it does not.
 func (l *Log) Healthy() error {
@@ -233,7 +318,6 @@ func (l *Log) Healthy() error {
 // for what is under way, and lets go of the directory. Calling it again
 // returns nil.
 func (l *Log) Close() error {
-	record := appendControl(nil, kindClose, time.Now(), control{})
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
@@ -244,7 +328,8 @@ func (l *Log) Close() error {
 	var last *batch
 	err := l.err
 	if err == nil {
-		last, _ = l.addLocked(tlog.RecordHash(record), record)
+		l.tellLossLocked()
+		last, _ = l.addLocked(appendControl(nil, kindClose, time.Now(), control{}))
 	}
 	l.signal()
 	l.mu.Unlock()
@@ -252,5 +337,6 @@ func (l *Log) Close() error {
 	if last != nil {
 		err = last.err
 	}
-	return errors.Join(err, l.live.file.Close(), l.lock.Close())
+	l.anchors.stop()
+	return errors.Join(err, l.release())
 }

@@ -1,7 +1,9 @@
 package auditlog
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +54,14 @@ func (l *Log) Query(ctx context.Context, filter Filter) iter.Seq2[Entry, error] 
 			yield(Entry{}, err)
 			return
 		}
-		q := query{ctx: ctx, filter: filter, yield: yield}
+		q := query{ctx: ctx, filter: filter, yield: yield, keys: l.subjects}
+		if filter.Subject != "" {
+			r, known := l.subjects.find(filter.Subject)
+			if !known {
+				return
+			}
+			q.ref = []byte(`"subject":{"ref":"` + base64.StdEncoding.EncodeToString(r[:]) + `"`)
+		}
 		for _, first := range firsts {
 			if first > end.first {
 				return
@@ -78,6 +87,8 @@ type query struct {
 	filter Filter
 	yield  func(Entry, error) bool
 	found  int
+	keys   *subjects
+	ref    []byte // stands in the records of the subject that is looked for
 }
 
 // segment reads one file up to limit bytes; -1 is all of it.
@@ -124,7 +135,10 @@ func (q *query) record(line []byte, seq int64) error {
 	if kind, _, err := head(record); err != nil || kind != kindEvent {
 		return err
 	}
-	e, err := decodeEvent(seq, record)
+	if q.ref != nil && !bytes.Contains(record, q.ref) { // before the costly part
+		return nil
+	}
+	e, err := decodeEvent(seq, record, q.keys)
 	if err != nil || !q.filter.matches(&e) {
 		return err
 	}

@@ -15,26 +15,26 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
 // open finds the end of the log, or begins one. On return l.live is open for
 // writing and everything in it is signed.
 func (l *Log) open(ctx context.Context) error {
-	keyPath := l.cfg.KeyFile
-	if keyPath == "" {
-		keyPath = filepath.Join(l.cfg.Dir, keyName)
-	}
 	firsts, err := segments(l.cfg.Dir)
 	if err != nil {
 		return err
 	}
-	if err := l.openKey(keyPath, len(firsts) > 0); err != nil {
+	keys, err := l.findKeys(len(firsts) > 0)
+	if err != nil {
 		return err
 	}
-	if l.signer, err = note.NewSigner(l.key.Secret); err != nil {
-		return fmt.Errorf("%w: the key file holds no usable key", ErrKey)
+	l.key = keys[0].keyFile // until the log says which is in force
+	if l.signer, err = l.key.signer(); err != nil {
+		return err
+	}
+	if l.subjects, err = openSubjects(l.cfg.SubjectFile, len(firsts) > 0); err != nil {
+		return err
 	}
 	if len(firsts) == 0 {
 		firsts = []int64{0}
@@ -42,64 +42,97 @@ func (l *Log) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if firsts[0] != 0 {
-		return fmt.Errorf("%w: the segments before %s are gone", ErrTampered, segmentName(firsts[0]))
-	}
-	if err := l.resume(ctx, firsts[len(firsts)-1]); err != nil {
+	if err := l.afterPrune(firsts); err != nil {
 		return err
 	}
-	if there, err := exists(keyPath); err != nil || there {
-		return err
-	}
-	return promoteKey(keyPath)
+	return l.resume(ctx, firsts[len(firsts)-1], keys)
 }
 
-// openKey reads the signing key, or makes one for a log that has not begun.
-// The key of a new log is in force once the first segment is on the disk.
-func (l *Log) openKey(path string, begun bool) error {
+// foundKey is a signing key on the disk. A crash at the end of an epoch leaves
+// two: which of them is in force, the log says.
+type foundKey struct {
+	*keyFile
+	pending bool // written, and not yet known to be announced
+}
+
+// findKeys reads the signing key, or makes one for a log that has not begun.
+func (l *Log) findKeys(begun bool) ([]foundKey, error) {
+	path := l.cfg.KeyFile
+	var keys []foundKey
 	k, err := readKey(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		k, err = readKey(path + nextSuffix)
-		if !begun && errors.Is(err, ErrKey) {
-			// A crash in the middle of writing it. No record was ever signed with it.
-			if err = os.Remove(path + nextSuffix); err == nil {
-				err = fs.ErrNotExist
-			}
-		}
-		if errors.Is(err, fs.ErrNotExist) && !begun {
-			origin := l.cfg.Origin
-			if origin == "" {
-				origin = "auditlog-" + strings.ToLower(rand.Text())
-			}
-			if k, err = newKey(origin); err == nil {
-				err = writeKey(path, k)
-			}
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: there is a log in %s but no key at %s; restore the key, or begin a log elsewhere", ErrKey, l.cfg.Dir, path)
-		}
-	} else if err == nil && !begun {
-		return fmt.Errorf("%w: there is a key at %s but no segment in %s: the log was removed, or the key belongs to another", ErrTampered, path, l.cfg.Dir)
+	switch {
+	case err == nil && !begun:
+		return nil, fmt.Errorf("%w: there is a key at %s but no segment in %s: the log was removed, or the key belongs to another", ErrTampered, path, l.cfg.Dir)
+	case err == nil:
+		keys = append(keys, foundKey{k, false})
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
-	if err != nil {
-		return err
+	next, err := readKey(path + nextSuffix)
+	switch {
+	case err == nil:
+		keys = append(keys, foundKey{next, true})
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrKey) && (!begun || len(keys) > 0):
+		// Not there; or a crash in the midst of writing it, when nothing had been signed with it.
+	default:
+		return nil, err
 	}
-	if l.cfg.Origin != "" && l.cfg.Origin != k.Origin {
-		return fmt.Errorf("%w: the log in %s is named %s, not %s", ErrKey, l.cfg.Dir, k.Origin, l.cfg.Origin)
+	switch {
+	case len(keys) > 0:
+	case begun:
+		return nil, fmt.Errorf("%w: there is a log in %s but no key at %s; restore the key, or begin a log elsewhere", ErrKey, l.cfg.Dir, path)
+	default:
+		origin := l.cfg.Origin
+		if origin == "" {
+			origin = "auditlog-" + strings.ToLower(rand.Text())
+		}
+		if k, err = newKey(origin); err != nil {
+			return nil, err
+		}
+		if err := writeKey(path, k); err != nil {
+			return nil, err
+		}
+		keys = append(keys, foundKey{k, true})
 	}
-	l.key = k
-	return nil
+	for _, k := range keys {
+		if l.cfg.Origin != "" && l.cfg.Origin != k.Origin {
+			return nil, fmt.Errorf("%w: the log in %s is named %s, not %s", ErrKey, l.cfg.Dir, k.Origin, l.cfg.Origin)
+		}
+	}
+	return keys, nil
+}
+
+// settleKey puts the key in force with which the log goes on, and destroys the
+// other.
+func (l *Log) settleKey(e epoch, keys []foundKey) (err error) {
+	for _, k := range keys {
+		if k.Epoch != e.n || k.Key != e.key {
+			continue
+		}
+		l.key = k.keyFile
+		if l.signer, err = k.signer(); err != nil {
+			return err
+		}
+		if k.pending {
+			return promoteKey(l.cfg.KeyFile)
+		}
+		if err := os.Remove(l.cfg.KeyFile + nextSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: the log ends in epoch %d and the key is of epoch %d: newer records were removed, or the key is an old copy", ErrTampered, e.n, keys[0].Epoch)
 }
 
 // begin writes the first segment: a header, the genesis record, a checkpoint.
 func (l *Log) begin() error {
 	var t tree
-	content := appendHeader(nil, l.key.Origin, &t)
+	content := appendHeader(nil, l.key.Origin, &t, epoch{0, l.key.First})
 	genesis := appendControl(nil, kindGenesis, time.Now(), control{Format: formatVersion, Origin: l.key.Origin, VKey: l.key.First})
 	h := tlog.RecordHash(genesis)
 	content = appendRecordLine(content, 0, h, genesis)
 	t.add(h)
-	signed, err := signCheckpoint(l.signer, l.key.Origin, &t)
+	signed, err := signCheckpoint(l.signer, l.key.Origin, &t, 0)
 	if err != nil {
 		return err
 	}
@@ -109,7 +142,7 @@ func (l *Log) begin() error {
 
 // resume reads the newest segment, and only that one, puts what no checkpoint
 // covers into quarantine, and opens the segment for writing.
-func (l *Log) resume(ctx context.Context, first int64) error {
+func (l *Log) resume(ctx context.Context, first int64, keys []foundKey) error {
 	name := segmentName(first)
 	path := filepath.Join(l.cfg.Dir, name)
 	c, err := newChain(l.key.First)
@@ -144,10 +177,13 @@ func (l *Log) resume(ctx context.Context, first int64) error {
 		}
 		l.torn = t
 	}
+	if err := l.settleKey(c.signed.epoch, keys); err != nil {
+		return err
+	}
 	l.tree = c.signed.tree.clone()
 	l.nextSeq = l.tree.size
 	l.checkpoint = append(bytes.Clone(c.last), '\n')
-	l.live = live{path: path, first: first, size: t.offset}
+	l.live = live{path: path, first: first, size: t.offset, records: l.tree.size - first, begun: c.begun}
 	l.extent = extent{first, t.offset, l.tree.size}
 	l.live.file, err = l.cfg.openFile(path)
 	return err
@@ -161,22 +197,28 @@ func (c *chain) trustHeader(r io.Reader) error {
 	if err != nil || !complete {
 		return errors.New("the segment has no header")
 	}
-	origin, t, err := parseHeader(header)
+	origin, t, e, err := parseHeader(header)
 	if err != nil {
+		return err
+	}
+	if origin != c.origin {
+		return errors.New("the header is of another log")
+	}
+	if err := c.read.enter(e, c.origin); err != nil {
 		return err
 	}
 	line, complete, err := in.next()
 	if err != nil || !complete {
 		return errors.New("the segment does not repeat a checkpoint")
 	}
-	size, root, err := openCheckpointLine(line, c.verifier, c.origin)
+	cp, err := openCheckpointLine(line, c.read.verifier, c.origin)
 	if err != nil {
 		return err
 	}
-	if origin != c.origin || size != t.size || root != t.root() {
+	if cp.size != t.size || cp.root != t.root() {
 		return errors.New("the header does not fit its checkpoint")
 	}
-	c.read = state{tree: *t}
+	c.read.tree = *t
 	c.signed = c.read.clone()
 	c.last = bytes.Clone(line)
 	return nil

@@ -2,6 +2,7 @@ package auditlog
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,22 +11,36 @@ import (
 // reporter is how the room speaks about itself: to ErrorLog, never to the
 // log it reports on.
 type reporter struct {
-	log  *slog.Logger
-	name string
+	log     *slog.Logger
+	name    string
+	onError func(error)
+
+	calls sync.Mutex // held while onError runs
 
 	mu     sync.Mutex // guards the fields below
 	last   time.Time
 	silent int // lines not written since
 }
 
+func (r *reporter) tell(err error) {
+	if r.onError == nil {
+		return
+	}
+	r.calls.Lock()
+	defer r.calls.Unlock()
+	r.onError(err)
+}
+
 // stopped says once that the log takes no more records.
 func (r *reporter) stopped(cause error) {
+	defer r.tell(fmt.Errorf("%w: %w", ErrFailed, cause))
 	r.log.LogAttrs(context.Background(), slog.LevelError, "auditlog: the log has stopped; nothing is recorded until it is opened again",
 		slog.String("instance", r.name), slog.String("error", cause.Error()))
 }
 
 // lost says that an event could not be recorded, at most once a second.
 func (r *reporter) lost(ctx context.Context, what string, err error) {
+	defer r.tell(fmt.Errorf("auditlog: %s was not recorded: %w", what, err))
 	r.mu.Lock()
 	now := time.Now()
 	if now.Sub(r.last) < time.Second {
@@ -38,4 +53,9 @@ func (r *reporter) lost(ctx context.Context, what string, err error) {
 	r.mu.Unlock()
 	r.log.LogAttrs(ctx, slog.LevelError, "auditlog: an event was not recorded",
 		slog.String("instance", r.name), slog.String("event", what), slog.String("error", err.Error()), slog.Int("others_since_last_line", n))
+}
+
+// minded says what somebody should look into, and does not stop the log.
+func (r *reporter) minded(ctx context.Context, what string, err error) {
+	r.log.LogAttrs(ctx, slog.LevelWarn, "auditlog: "+what, slog.String("instance", r.name), slog.String("error", err.Error()))
 }

@@ -67,7 +67,13 @@ type state struct {
 	tree      tree
 	events    int64
 	recovered int64
+	lost      int64     // events that the log itself counts as lost
+	pruned    int64     // records below this were removed by policy
 	last      time.Time // latest time of a record
+
+	epoch    epoch
+	verifier note.Verifier // of epoch.key
+	next     *epoch        // named by the newest record; in force from the next checkpoint on
 }
 
 func (s *state) clone() state {
@@ -76,16 +82,34 @@ func (s *state) clone() state {
 	return c
 }
 
+// enter begins an epoch.
+func (s *state) enter(e epoch, origin string) error {
+	v, err := note.NewVerifier(e.key)
+	if err != nil || v.Name() != origin {
+		return errors.New("the key of the epoch is malformed")
+	}
+	s.epoch, s.verifier, s.next = e, v, nil
+	return nil
+}
+
 // chain follows a log from record to record. It holds what verification, and
 // opening for writing, know so far.
 type chain struct {
-	key      string // verifier key with which the log began
-	verifier note.Verifier
-	origin   string
+	key    string // verifier key with which the log began
+	origin string
 
 	read   state  // all records so far
 	signed state  // those under a checkpoint
 	last   []byte // C line of the newest checkpoint, without newline
+
+	// For readers that want more than the verdict; nil if they do not.
+	onLink       func(e epoch, link string)         // an epoch's end
+	onCheckpoint func(c checkpoint, at *flaw) *flaw // a checkpoint that verifies; at is where it stands
+
+	signer    epoch     // who signed the newest checkpoint
+	startSize int64     // records before the first that is there
+	begun     time.Time // of the first record in the segment read last
+	progress  *progress
 }
 
 // newChain returns the chain of an empty log that began with this key.
@@ -94,7 +118,12 @@ func newChain(key string) (*chain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the verifier key is malformed", ErrKey)
 	}
-	return &chain{key: key, verifier: v, origin: v.Name()}, nil
+	c := &chain{key: key, origin: v.Name()}
+	if err := c.read.enter(epoch{0, key}, c.origin); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKey, err)
+	}
+	c.signed = c.read.clone()
+	return c, nil
 }
 
 // segment reads one segment. newest says that no other follows, so that it may
@@ -112,7 +141,7 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLongLine) {
 		return t, nil, err
 	}
-	want := appendHeader(nil, c.origin, &c.read.tree)
+	want := appendHeader(nil, c.origin, &c.read.tree, c.read.epoch)
 	if !complete || !bytes.Equal(header, want[:len(want)-1]) {
 		return fault(1, "the header is not the one that belongs here")
 	}
@@ -126,6 +155,7 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 		}
 	}
 	t = tail{offset: in.off, line: in.line + 1}
+	c.begun = time.Time{}
 	for n := 0; ; n++ {
 		if n&1023 == 0 {
 			if err := ctx.Err(); err != nil {
@@ -139,6 +169,7 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 		if err != nil && !errors.Is(err, errLongLine) {
 			return t, nil, err
 		}
+		c.progress.add(len(line) + 1)
 		if complete && len(line) > 0 && line[0] == 'C' {
 			if f := c.checkpoint(name, in.line, line); f != nil {
 				return t, f, nil
@@ -195,7 +226,8 @@ func (c *chain) afterCrash(in *lines) (more bool, err error) {
 		case err != nil:
 			return false, err
 		case complete && bytes.HasPrefix(line, []byte("C ")):
-			if _, _, err := openCheckpointLine(line, c.verifier, c.origin); err == nil {
+			// Under any key: the epoch may have ended within what is broken.
+			if cp, err := openCheckpointLine(line, c.read.verifier, c.origin); err == nil || errors.Is(err, errForeignKey) && bytes.HasPrefix(cp.note, []byte(c.origin+"\n")) {
 				return true, nil
 			}
 		}
@@ -211,22 +243,58 @@ func (c *chain) record(name string, line int, record []byte) *flaw {
 	if err != nil {
 		return unknown(err.Error())
 	}
+	if c.begun.IsZero() {
+		c.begun = at
+	}
 	if at.After(c.read.last) {
 		c.read.last = at
 	}
 	if (kind == kindGenesis) != (c.read.tree.size == 1) {
 		return &flaw{StatusTampered, name, line, c.read.tree.size - 1, "only the first record begins a log"}
 	}
-	switch kind {
-	case kindEvent:
+	tampered := func(reason string) *flaw {
+		return &flaw{StatusTampered, name, line, c.read.tree.size - 1, reason}
+	}
+	if c.read.next != nil {
+		return tampered("a record stands between the end of an epoch and its checkpoint")
+	}
+	if kind == kindEvent {
 		c.read.events++
+		return nil
+	}
+	body, err := parseControl(record)
+	if err != nil {
+		return tampered("the record is malformed")
+	}
+	switch kind {
 	case kindRecovered:
 		c.read.recovered++
 	case kindGenesis:
-		g, err := parseControl(record)
-		if err != nil || g.Format != formatVersion || g.Origin != c.origin || g.VKey != c.key {
-			return &flaw{StatusTampered, name, line, 0, "the log did not begin with this key"}
+		if body.Format != formatVersion || body.Origin != c.origin || body.VKey != c.key {
+			return tampered("the log did not begin with this key")
 		}
+	case kindEpoch:
+		next := epoch{body.Epoch, body.VKey}
+		if next.n != c.read.epoch.n+1 {
+			return tampered(fmt.Sprintf("the epoch after %d is numbered %d", c.read.epoch.n, next.n))
+		}
+		if err := openLink(body.Link, c.read.verifier, next); err != nil {
+			return tampered(err.Error())
+		}
+		c.read.next = &next
+		if c.onLink != nil {
+			c.onLink(next, body.Link)
+		}
+	case kindLost, kindStopped:
+		if body.Lost < 0 {
+			return tampered("the record is malformed")
+		}
+		c.read.lost += body.Lost
+	case kindPrune:
+		if body.Upto < c.read.pruned || body.Upto >= c.read.tree.size {
+			return tampered("the record prunes what was not there")
+		}
+		c.read.pruned = body.Upto
 	case kindOpen, kindClose:
 	default:
 		return unknown("the record is of an unknown kind")
@@ -236,21 +304,33 @@ func (c *chain) record(name string, line int, record []byte) *flaw {
 
 // checkpoint checks a C line against the records read so far.
 func (c *chain) checkpoint(name string, line int, text []byte) *flaw {
-	size, root, err := openCheckpointLine(text, c.verifier, c.origin)
+	cp, err := openCheckpointLine(text, c.read.verifier, c.origin)
 	f := &flaw{StatusTampered, name, line, -1, ""}
 	switch {
 	case err != nil:
 		f.reason = err.Error()
-	case size != c.read.tree.size:
-		f.reason = fmt.Sprintf("the checkpoint is over %d records, but %d stand here: lines were removed, added or moved", size, c.read.tree.size)
-	case size == c.signed.tree.size:
+	case cp.size != c.read.tree.size:
+		f.reason = fmt.Sprintf("the checkpoint is over %d records, but %d stand here: lines were removed, added or moved", cp.size, c.read.tree.size)
+	case cp.size == c.signed.tree.size:
 		f.reason = "the checkpoint covers nothing new"
-	case root != c.read.tree.root():
-		f.reason = fmt.Sprintf("records %d to %d are not those that the checkpoint was signed over", c.signed.tree.size, size-1)
+	case cp.after != c.signed.tree.size:
+		f.reason = fmt.Sprintf("the checkpoint follows one over %d records, but the one before it here is over %d: a checkpoint was removed", cp.after, c.signed.tree.size)
+	case cp.root != c.read.tree.root():
+		f.reason = fmt.Sprintf("records %d to %d are not those that the checkpoint was signed over", c.signed.tree.size, cp.size-1)
 		f.seq = c.signed.tree.size
 	default:
+		c.signer = c.read.epoch
+		if c.read.next != nil {
+			if err := c.read.enter(*c.read.next, c.origin); err != nil {
+				f.reason = err.Error()
+				return f
+			}
+		}
 		c.signed = c.read.clone()
 		c.last = bytes.Clone(text)
+		if c.onCheckpoint != nil {
+			return c.onCheckpoint(cp, f)
+		}
 		return nil
 	}
 	return f

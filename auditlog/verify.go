@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -17,10 +18,11 @@ type Status string
 // power failure looks like, and opening the log records it.
 const (
 	StatusOK           Status = "ok"
-	StatusTornTail     Status = "torn-tail"    // behind the last checkpoint stand bytes that no checkpoint covers
-	StatusStale        Status = "stale"        // ok, but older than VerifyOptions.MaxAge: newer records may have been cut off
-	StatusUnverifiable Status = "unverifiable" // not with this key or this version of the library
-	StatusTampered     Status = "tampered"     // changed after it was written
+	StatusTornTail     Status = "torn-tail"     // behind the last checkpoint stand bytes that no checkpoint covers
+	StatusStale        Status = "stale"         // ok, but older than VerifyOptions.MaxAge: newer records may have been cut off
+	StatusBehindAnchor Status = "behind-anchor" // an anchor saw records that are not there
+	StatusUnverifiable Status = "unverifiable"  // not with this key or this version of the library
+	StatusTampered     Status = "tampered"      // changed after it was written
 )
 
 // VerifyOptions narrows what [Verify] accepts. The zero value accepts a log of
@@ -32,6 +34,14 @@ type VerifyOptions struct {
 	// Whoever removes the newest records together with their checkpoints
 	// leaves a log that verifies; on a busy log its age gives that away.
 	MaxAge time.Duration
+
+	// Anchor is a checkpoint of the log that was kept elsewhere, as an [Anchor]
+	// got it. Default: none. The log must hold what it was signed over, and
+	// more.
+	Anchor []byte
+
+	// Progress is called now and then with the bytes read so far and in all.
+	Progress func(done, total int64)
 }
 
 // VerifyReport is what [Verify] found. File, Line and Seq say where, if the
@@ -49,6 +59,17 @@ type VerifyReport struct {
 	Events   int64  `json:"events"`   // of which events
 	Segments int    `json:"segments"` // files read
 	Root     string `json:"root"`     // tree hash over Size records, base64
+	// Pruned is how many records were removed by policy before the first that
+	// is there.
+	Pruned int64 `json:"pruned"`
+	// Lost is how many events the log itself says it could not take.
+	Lost int64 `json:"lost"`
+	// Missing is how many records the anchor saw that are not there.
+	Missing int64 `json:"missing"`
+	// Epoch and Key are the key of the newest checkpoint, derived from the first
+	// key. [Proof.Check] needs it.
+	Epoch int64  `json:"epoch"`
+	Key   string `json:"key,omitempty"`
 	// Recovered counts the records that account for an unsigned tail after a crash.
 	Recovered int64 `json:"recovered"`
 	// Newest is the time of the newest signed record.
@@ -85,30 +106,53 @@ func (r *VerifyReport) String() string {
 // What is found is in the report; the error is for a malformed key, a
 // directory that can not be read, negative options, and ctx.
 func Verify(ctx context.Context, dir, key string, opts VerifyOptions) (*VerifyReport, error) {
+	_, r, err := verifyChain(ctx, dir, key, opts)
+	return r, err
+}
+
+func verifyChain(ctx context.Context, dir, key string, opts VerifyOptions) (*chain, *VerifyReport, error) {
 	if opts.MaxAge < 0 {
-		return nil, fmt.Errorf("auditlog: VerifyOptions.MaxAge %v is negative", opts.MaxAge)
+		return nil, nil, fmt.Errorf("auditlog: VerifyOptions.MaxAge %v is negative", opts.MaxAge)
 	}
-	c, err := newChain(key)
+	c, start, err := startChain(dir, key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	r := &VerifyReport{Status: StatusOK, Seq: -1, Origin: c.origin, Pruned: start.size}
+	anchor, err := newAnchored(opts.Anchor, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.onCheckpoint = anchor.meet
 	firsts, err := segments(dir)
-	if err != nil {
-		return nil, err
+	if errors.Is(err, ErrTampered) {
+		r.Status, r.Reason = StatusTampered, err.Error()
+		return c, r, nil
 	}
-	r := &VerifyReport{Status: StatusOK, Seq: -1, Origin: c.origin}
+	if err != nil {
+		return nil, nil, err
+	}
+	for len(firsts) > 0 && firsts[0] < start.size {
+		firsts = firsts[1:] // pruned, and a crash came before it was removed
+	}
+	f := start.flaw
 	if len(firsts) == 0 {
 		r.Status, r.Reason = StatusUnverifiable, "there is no segment in this directory"
-		return r, nil
+		if start.size > 0 {
+			r.Status, r.Reason = StatusTampered, "all segments behind those that were pruned are gone"
+		}
+		return c, r, nil
 	}
-	f, err := c.begunWith(filepath.Join(dir, segmentName(firsts[0])))
-	if err != nil {
-		return nil, err
+	if f == nil && start.size == 0 {
+		if f, err = c.begunWith(filepath.Join(dir, segmentName(firsts[0]))); err != nil {
+			return nil, nil, err
+		}
 	}
+	c.progress = newProgress(dir, firsts, opts.Progress)
 	for i := 0; f == nil && i < len(firsts); i++ {
 		var t tail
 		if t, f, err = c.file(ctx, dir, firsts[i], i == len(firsts)-1); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r.Segments++
 		if t.bytes > 0 && f == nil {
@@ -117,16 +161,110 @@ func Verify(ctx context.Context, dir, key string, opts VerifyOptions) (*VerifyRe
 				fmt.Sprintf("%d bytes with %d complete records stand behind the last checkpoint and were never acknowledged", t.bytes, t.records)}
 		}
 	}
-	r.Size, r.Events, r.Recovered = c.signed.tree.size, c.signed.events, c.signed.recovered
-	r.Newest, r.Root = c.signed.last, c.signed.tree.root().String()
+	if f == nil && c.signed.pruned < start.size {
+		f = &flaw{StatusTampered, prunedName, 1, -1, "segments were removed, and no record in the log says so"}
+	}
+	r.fill(c)
+	if f != nil && f.status != StatusTornTail {
+		r.fault(f)
+		return c, r, nil
+	}
+	if worse := anchor.verdict(c); worse != nil {
+		r.Missing = max(anchor.cp.size-c.signed.tree.size, 0)
+		f = worse
+	}
 	switch age := time.Since(r.Newest); {
 	case f != nil:
-		r.Status, r.Reason, r.File, r.Line, r.Seq = f.status, f.reason, f.file, f.line, f.seq
+		r.fault(f)
 	case opts.MaxAge > 0 && age > opts.MaxAge:
 		r.Status = StatusStale
 		r.Reason = fmt.Sprintf("the newest record is %v old, more than %v: nothing happened since, or newer records were removed", age.Round(time.Second), opts.MaxAge)
 	}
-	return r, nil
+	return c, r, nil
+}
+
+func (r *VerifyReport) fill(c *chain) {
+	s := &c.signed
+	r.Size, r.Events, r.Recovered, r.Lost = s.tree.size, s.events, s.recovered, s.lost
+	r.Newest, r.Root = s.last, s.tree.root().String()
+	r.Epoch, r.Key = c.signer.n, c.signer.key
+}
+
+func (r *VerifyReport) fault(f *flaw) {
+	r.Status, r.Reason, r.File, r.Line, r.Seq = f.status, f.reason, f.file, f.line, f.seq
+}
+
+// anchoredAt holds a log against a checkpoint that was kept elsewhere.
+type anchoredAt struct {
+	cp  checkpoint // size 0: none
+	met bool
+	bad string
+}
+
+func newAnchored(text []byte, c *chain) (*anchoredAt, error) {
+	a := &anchoredAt{}
+	if len(text) == 0 {
+		return a, nil
+	}
+	signed, _, ok := strings.Cut(string(text), "\n\n")
+	a.cp.note = text
+	if err := a.cp.parse(signed+"\n", c.origin); !ok || err != nil || a.cp.size < 1 {
+		return nil, fmt.Errorf("auditlog: VerifyOptions.Anchor is no checkpoint of the log %s", c.origin)
+	}
+	return a, nil
+}
+
+// meet is told of every checkpoint of the log.
+func (a *anchoredAt) meet(c checkpoint, at *flaw) *flaw {
+	if c.size != a.cp.size {
+		return nil
+	}
+	a.met = true
+	if c.root != a.cp.root {
+		at.reason = fmt.Sprintf("the anchor saw other records among the first %d", c.size)
+		return at
+	}
+	return nil
+}
+
+func (a *anchoredAt) verdict(c *chain) *flaw {
+	n := c.signed.tree.size
+	switch {
+	case a.cp.size == 0 || a.met || a.cp.size <= c.startSize:
+		return nil
+	case a.cp.size > n:
+		return &flaw{StatusBehindAnchor, "", 0, -1, fmt.Sprintf("the log has %d records, and the anchor saw %d: %d were removed", n, a.cp.size, a.cp.size-n)}
+	}
+	return &flaw{StatusTampered, "", 0, -1, fmt.Sprintf("the anchor saw a checkpoint over %d records, which is not in the log", a.cp.size)}
+}
+
+// progress counts bytes for a caller who waits.
+type progress struct {
+	done, told, total int64
+	tell              func(done, total int64)
+}
+
+func newProgress(dir string, firsts []int64, tell func(done, total int64)) *progress {
+	if tell == nil {
+		return nil
+	}
+	p := &progress{tell: tell}
+	for _, first := range firsts {
+		if info, err := os.Stat(filepath.Join(dir, segmentName(first))); err == nil {
+			p.total += info.Size()
+		}
+	}
+	return p
+}
+
+func (p *progress) add(n int) {
+	if p == nil {
+		return
+	}
+	if p.done += int64(n); p.done-p.told >= 4<<20 || p.done == p.total {
+		p.told = p.done
+		p.tell(p.done, max(p.total, p.done))
+	}
 }
 
 // begunWith finds a log of another key, which nobody need have changed.

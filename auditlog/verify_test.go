@@ -89,7 +89,7 @@ func TestVerifySaysWhatWasDone(t *testing.T) {
 		"two records swapped":           {join(lines[:5], lines[7:9], lines[5:7], lines[9:]), StatusTampered, 6},
 		"a record twice":                {join(lines[:7], lines[5:]), StatusTampered, 8},
 		"a checkpoint twice":            {join(lines[:7], lines[6:]), StatusTampered, 8},
-		"a checkpoint removed":          {join(lines[:6], lines[7:]), StatusOK, 0}, // the next one covers the same records
+		"a checkpoint removed":          {join(lines[:6], lines[7:]), StatusTampered, 8},
 		"an empty line":                 {join(lines[:5], []string{"\n"}, lines[5:]), StatusTampered, 6},
 		"a line of the verifier's own":  {join(lines[:5], []string{"X 1\n"}, lines[5:]), StatusTampered, 6},
 		"another log behind it":         {string(text) + string(other), StatusTampered, len(lines) + 1},
@@ -198,6 +198,11 @@ func TestALogThatNobodyWritesToIsStale(t *testing.T) {
 		l := open(t, testConfig(dir))
 		record(t, l, read("p"))
 		opts := VerifyOptions{MaxAge: time.Hour}
+		time.Sleep(3 * time.Hour) // a quiet log is seen to live: its epochs end
+		if r, err := Verify(t.Context(), dir, l.VerifierKey(), opts); err != nil || r.Status != StatusOK || r.Epoch < 11 || r.Epoch > 14 || r.Events != 1 {
+			t.Errorf("quiet: %v, epoch %d, %v", r, r.Epoch, err)
+		}
+		must(t, l.Close())
 		for after, want := range map[time.Duration]Status{0: StatusOK, time.Hour + time.Second: StatusStale} {
 			time.Sleep(after) // the bubble's clock
 			r, err := Verify(t.Context(), dir, l.VerifierKey(), opts)
@@ -206,7 +211,6 @@ func TestALogThatNobodyWritesToIsStale(t *testing.T) {
 				t.Errorf("after %v: %v", after, r)
 			}
 		}
-		must(t, l.Close())
 	})
 }
 
@@ -280,18 +284,8 @@ func FuzzVerifyNeverSaysOkForAChangedLog(f *testing.F) {
 		if fl != nil || tl.bytes > 0 {
 			return
 		}
-		// What verifies must be a beginning of the log, with at most checkpoints left out.
-		keep := func(s []byte) (out []string) {
-			for l := range bytes.Lines(s) {
-				if l[0] != 'C' {
-					out = append(out, string(l))
-				}
-			}
-			return out
-		}
-		got, want := keep(bad), keep(text)
-		if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
-			t.Errorf("%d records verify that were never written", c.signed.tree.size)
+		if !bytes.HasPrefix(text, bad) { // cut behind a checkpoint: only age or an anchor can tell
+			t.Errorf("%d records verify that were never written so", c.signed.tree.size)
 		}
 	})
 }
@@ -299,10 +293,10 @@ func FuzzVerifyNeverSaysOkForAChangedLog(f *testing.F) {
 func FuzzHeader(f *testing.F) {
 	_, _, text := smallLog(f, 1)
 	f.Add(text[:bytes.IndexByte(text, '\n')])
-	f.Add([]byte("H hardening-auditlog/1 o 3 " + strings.Repeat("A", 43) + "="))
+	f.Add([]byte("H hardening-auditlog/1 o 1 " + strings.Repeat("A", 43) + "= 0 o+00000000+AA=="))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		origin, tr, err := parseHeader(line)
-		if err == nil && !bytes.Equal(appendHeader(nil, origin, tr), append(slices.Clone(line), '\n')) {
+		origin, tr, e, err := parseHeader(line)
+		if err == nil && !bytes.Equal(appendHeader(nil, origin, tr, e), append(slices.Clone(line), '\n')) {
 			t.Errorf("%q does not round-trip", line)
 		}
 	})

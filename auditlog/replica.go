@@ -1,0 +1,198 @@
+package auditlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Replica is a second place that has every byte of a log before a record is
+// acknowledged. A replica is a log: [Verify] reads it with the same key.
+type Replica interface {
+	// Size returns how many bytes of the segment it has; 0 if none.
+	Size(ctx context.Context, segment string) (int64, error)
+	// Append adds data to the segment at offset, which is its Size, and returns
+	// when it is durable. A part that was appended before an error may be
+	// offered again; Size is asked first then.
+	Append(ctx context.Context, segment string, offset int64, data []byte) error
+}
+
+// copied is how far the replica is. Only the committer uses it.
+type copied struct {
+	first int64 // of the segment
+	bytes int64 // of it
+	known bool  // else the replica has to be asked
+}
+
+// meetReplica brings the replica up to date before anything new is recorded.
+func (l *Log) meetReplica(ctx context.Context) error {
+	if l.cfg.Replica == nil {
+		return nil
+	}
+	firsts, err := segments(l.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, first := range firsts { // the first that it does not have whole
+		info, err := os.Stat(filepath.Join(l.cfg.Dir, segmentName(first)))
+		if err != nil {
+			return err
+		}
+		n, err := l.cfg.Replica.Size(ctx, segmentName(first))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrNotReplicated, err)
+		}
+		if n > info.Size() {
+			return fmt.Errorf("%w: the replica has %d bytes of %s, and there are %d: newer records were removed here", ErrTampered, n, segmentName(first), info.Size())
+		}
+		l.copied = copied{first, n, true}
+		if n < info.Size() {
+			break
+		}
+	}
+	if err := l.copyTo(ctx, l.cfg.Replica); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotReplicated, err)
+	}
+	return nil
+}
+
+// copyTo sends what is durable here and not there, segment by segment.
+func (l *Log) copyTo(ctx context.Context, r Replica) (err error) {
+	defer func() {
+		if err != nil {
+			l.copied.known = false
+		}
+	}()
+	if !l.copied.known {
+		n, err := r.Size(ctx, segmentName(l.copied.first))
+		if err != nil {
+			return err
+		}
+		l.copied.bytes, l.copied.known = n, true
+	}
+	for {
+		end := int64(-1)
+		if l.copied.first == l.live.first {
+			end = l.live.size
+		}
+		if err := l.copySegment(ctx, r, end); err != nil {
+			return err
+		}
+		if end >= 0 {
+			return nil
+		}
+		next, err := l.segmentAfter(l.copied.first)
+		if err != nil {
+			return err
+		}
+		n, err := r.Size(ctx, segmentName(next))
+		if err != nil {
+			return err
+		}
+		l.copied = copied{next, n, true}
+	}
+}
+
+func (l *Log) copySegment(ctx context.Context, r Replica, end int64) error {
+	name := segmentName(l.copied.first)
+	f, err := os.Open(filepath.Join(l.cfg.Dir, name)) // #nosec G304 -- inside the configured directory
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if end < 0 {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		end = info.Size()
+	}
+	buf := make([]byte, min(max(end-l.copied.bytes, 0), 1<<20))
+	for l.copied.bytes < end {
+		part := buf[:min(int64(len(buf)), end-l.copied.bytes)]
+		if _, err := f.ReadAt(part, l.copied.bytes); err != nil {
+			return err
+		}
+		if err := r.Append(ctx, name, l.copied.bytes, part); err != nil {
+			return err
+		}
+		l.copied.bytes += int64(len(part))
+	}
+	return nil
+}
+
+func (l *Log) segmentAfter(first int64) (int64, error) {
+	firsts, err := segments(l.cfg.Dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, next := range firsts {
+		if next > first {
+			return next, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: the segment after %s is gone", ErrTampered, segmentName(first))
+}
+
+// DirReplica is a [Replica] in another directory, such as a mount of another
+// machine's disk.
+type DirReplica struct{ dir string }
+
+// NewDirReplica returns a replica in dir, which is made if need be.
+func NewDirReplica(dir string) (*DirReplica, error) {
+	if dir == "" {
+		return nil, errors.New("auditlog: a replica needs a directory")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("auditlog: %w", err)
+	}
+	return &DirReplica{dir}, nil
+}
+
+// Size returns how much of the segment is there.
+func (d *DirReplica) Size(_ context.Context, segment string) (int64, error) {
+	if _, ok := parseSegmentName(segment); !ok {
+		return 0, fmt.Errorf("auditlog: %q is no segment", segment)
+	}
+	info, err := os.Stat(filepath.Join(d.dir, segment))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// Append writes at the end of the segment and syncs it.
+func (d *DirReplica) Append(ctx context.Context, segment string, offset int64, data []byte) (err error) {
+	n, err := d.Size(ctx, segment)
+	if err != nil {
+		return err
+	}
+	if n != offset {
+		return fmt.Errorf("auditlog: the replica of %s has %d bytes, not %d", segment, n, offset)
+	}
+	f, err := os.OpenFile(filepath.Join(d.dir, segment), os.O_WRONLY|os.O_CREATE, 0o600) // #nosec G304 -- a segment's name in the configured directory
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return errors.Join(err, f.Truncate(offset)) // half a write is taken back, so that offset stays the end
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if offset == 0 {
+		return syncDir(d.dir)
+	}
+	return nil
+}
