@@ -112,6 +112,20 @@ func (l *Limiter) Check() []hardening.Finding {
 			Controls: with(),
 		},
 	}
+	var unlimited []string
+	for _, r := range l.routes {
+		if r.unlimited {
+			unlimited = append(unlimited, r.pattern)
+		}
+	}
+	findings = append(findings, hardening.Finding{
+		ID: "HDN-RATELIMIT-009", Severity: hardening.Low,
+		Title:    "Every route is counted",
+		Passed:   len(unlimited) == 0,
+		Observed: fmt.Sprintf("%d routes without limits: %s", len(unlimited), strings.Join(unlimited, ", ")), Expected: "0 routes without limits",
+		Remedy:   "clear Route.DangerouslyUnlimited, or accept the finding for routes that are cheap, such as a logout",
+		Controls: with(asvs("2.4.1")),
+	})
 	for i := range findings {
 		findings[i].Component = c.Name
 		findings[i].Observed = strings.TrimSpace(findings[i].Observed)

@@ -154,7 +154,10 @@ func (c *Config) check(f *faults.Collector) {
 	checkLimits(f, "Global", c.Global)
 	for i, r := range c.Routes {
 		field := fmt.Sprintf("Routes[%d]", i)
-		if len(r.Limits) == 0 {
+		switch {
+		case r.DangerouslyUnlimited && len(r.Limits) > 0:
+			f.Add(field+".DangerouslyUnlimited", true, "stands beside limits, which would never hold", "remove the limits, or clear it")
+		case !r.DangerouslyUnlimited && len(r.Limits) == 0:
 			f.Add(field+".Limits", r.Pattern, "has no limits", "set at least one, such as ratelimit.PerMinute(10)")
 		}
 		checkLimits(f, field+".Limits", r.Limits)

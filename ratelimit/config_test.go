@@ -21,7 +21,7 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 			{Name: "bad name!", User: []ratelimit.Limit{{N: 1, Per: time.Second, Name: "two\r\nlines"}}},
 			{Name: "a"}, {Name: "a", User: []ratelimit.Limit{ratelimit.PerHour(1), ratelimit.PerHour(2)}},
 		},
-		Routes:     []ratelimit.Route{{Pattern: "login", Limits: []ratelimit.Limit{ratelimit.PerHour(1)}}, {Pattern: "/ok"}},
+		Routes:     []ratelimit.Route{{Pattern: "login", Limits: []ratelimit.Limit{ratelimit.PerHour(1)}}, {Pattern: "/ok"}, {Pattern: "/open", Limits: []ratelimit.Limit{ratelimit.PerHour(1)}, DangerouslyUnlimited: true}},
 		IPv6Prefix: 65, Nodes: -1,
 	}
 	_, err := ratelimit.New(bad)
@@ -32,7 +32,7 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	for _, want := range []string{"Name", "IP[0]", "IP[1]", "IP[2]", "IP[3]", "Global", "Tiers[0].Name", "Tiers[0].User[0]", "Tiers[1]", "Tiers[2].Name", "Tiers[2].User[1]", "Routes[0].Pattern", "Routes[1].Limits", "IPv6Prefix", "Nodes"} {
+	for _, want := range []string{"Name", "IP[0]", "IP[1]", "IP[2]", "IP[3]", "Global", "Tiers[0].Name", "Tiers[0].User[0]", "Tiers[1]", "Tiers[2].Name", "Tiers[2].User[1]", "Routes[0].Pattern", "Routes[1].Limits", "Routes[2].DangerouslyUnlimited", "IPv6Prefix", "Nodes"} {
 		if fields[want] == 0 {
 			t.Errorf("no fault for %s in %v", want, err)
 		}
@@ -151,6 +151,9 @@ func TestEachCheckFlips(t *testing.T) {
 		"HDN-RATELIMIT-006": func(c *ratelimit.Config) { c.Routes = nil },
 		"HDN-RATELIMIT-007": func(c *ratelimit.Config) { c.DangerouslyReportOnly = true },
 		"HDN-RATELIMIT-008": func(c *ratelimit.Config) { c.Global = []ratelimit.Limit{{N: 1, Per: 25 * time.Hour}} },
+		"HDN-RATELIMIT-009": func(c *ratelimit.Config) {
+			c.Routes = append(c.Routes, ratelimit.Route{Pattern: "POST /logout", DangerouslyUnlimited: true})
+		},
 	}
 	for id, flip := range flips {
 		cfg := good()

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"net/http"
+	"path"
 	"strconv"
 	"time"
 
@@ -23,10 +24,14 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client := hardening.ClientOf(r)
 		req := Request{Addr: client.Addr, Cost: 1}
+		if l.unlimited && l.exempt(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
 		if !l.cfg.DangerouslyReportOnly {
 			if d, ok := l.denied.find(l, req.Addr); ok {
-				l.report(r.Context(), &req, d, client.RequestID)
-				l.refuse(w, r, d)
+				l.report(r.Context(), &req, &d, client.RequestID)
+				l.refuse(w, r, &d)
 				return
 			}
 		}
@@ -44,21 +49,39 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 				req.Identity = id
 			}
 		}
-		d, by, err := l.take(r.Context(), &req, client.RequestID)
+		var d Decision
+		by, err := l.take(r.Context(), &req, client.RequestID, &d)
 		switch {
 		case err != nil:
 			l.cfg.OnDeny(w, r, &hardening.Problem{Status: http.StatusServiceUnavailable, Detail: "The service cannot check its limits now. Try again in a moment.", Err: err})
 		case !d.Allowed:
 			l.denied.remember(l, &req, d, by)
-			l.refuse(w, r, d)
+			l.refuse(w, r, &d)
 		default:
-			l.writeHeaders(w.Header(), d)
+			l.writeHeaders(w.Header(), &d)
 			next.ServeHTTP(w, r)
 		}
 	})
 }
 
-func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d Decision) {
+// exempt reports whether the request matches a route without limits. A path
+// that is not clean never does: a handler that is no ServeMux might read
+// "/static/%2e%2e/login" as another route than we do.
+func (l *Limiter) exempt(r *http.Request) bool {
+	p := r.URL.Path
+	if clean := path.Clean(p); p != clean && p != clean+"/" {
+		return false
+	}
+	_, pattern := l.mux.Handler(r)
+	for i := range l.routes {
+		if l.routes[i].pattern == pattern {
+			return l.routes[i].unlimited
+		}
+	}
+	return false
+}
+
+func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d *Decision) {
 	l.writeHeaders(w.Header(), d)
 	p := &hardening.Problem{
 		Type: quotaExceeded, Status: http.StatusTooManyRequests, Title: "Too many requests",
@@ -83,7 +106,7 @@ func seconds(d time.Duration) int64 {
 // use what remains. It is at least so long that the remaining units do not
 // promise more than the limit's own pace (section 6 of the draft), and
 // Retry-After is never earlier.
-func effective(d Decision) int64 {
+func effective(d *Decision) int64 {
 	t := d.ResetAfter
 	if d.RetryAfter > 0 {
 		t = d.RetryAfter
@@ -94,7 +117,7 @@ func effective(d Decision) int64 {
 
 // writeHeaders sets RateLimit-Policy and RateLimit for the limit that binds, in
 // one string and one backing array.
-func (l *Limiter) writeHeaders(h http.Header, d Decision) {
+func (l *Limiter) writeHeaders(h http.Header, d *Decision) {
 	var buf [192]byte
 	b := append(buf[:0], '"')
 	b = append(b, d.Policy...)

@@ -24,9 +24,11 @@ type Limiter struct {
 	tiers  []tier
 	routes []route
 	mux    *http.ServeMux // matches routes; its handlers are never called
-	denied denials
-	events *coalescer
-	pool   sync.Pool // of *work
+	// unlimited says that some routes are.
+	unlimited bool
+	denied    denials
+	events    *coalescer
+	pool      sync.Pool // of *work
 }
 
 // policy is one limit with everything that does not change between requests.
@@ -44,6 +46,7 @@ type route struct {
 	pattern   string
 	limits    []policy
 	byAddress bool
+	unlimited bool
 }
 
 // work is what one decision needs, kept for the next one.
@@ -64,7 +67,8 @@ func New(cfg Config) (*Limiter, error) {
 		if reason, fix := register(l.mux, cfg.Routes[:i], r.Pattern); reason != "" {
 			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, reason, fix)
 		}
-		l.routes = append(l.routes, route{r.Pattern, policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress})
+		l.routes = append(l.routes, route{r.Pattern, policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress, r.DangerouslyUnlimited})
+		l.unlimited = l.unlimited || r.DangerouslyUnlimited
 	}
 	f.NilInside("Store", cfg.Store, "leave it nil for a store in memory, or make one with NewMemoryStore")
 	if m, ok := cfg.Store.(*MemoryStore); ok && m != nil && m.base.IsZero() {
@@ -168,42 +172,42 @@ var ErrRoute = errors.New("ratelimit: no such route")
 // Take decides about a request and, if it is allowed, consumes its cost from
 // every limit at once. A refusal consumes nothing. The error is the store's, or
 // [ErrRoute]; treat it as a refusal.
-func (l *Limiter) Take(ctx context.Context, r Request) (Decision, error) {
-	d, _, err := l.take(ctx, &r, "")
+func (l *Limiter) Take(ctx context.Context, r Request) (d Decision, err error) {
+	_, err = l.take(ctx, &r, "", &d)
 	return d, err
 }
 
 // take is Take with its events, for the request of this id. It also returns the
-// limit that binds.
-func (l *Limiter) take(ctx context.Context, r *Request, requestID string) (Decision, *policy, error) {
+// limit that binds. A Decision is large: d is written in place, not copied.
+func (l *Limiter) take(ctx context.Context, r *Request, requestID string, d *Decision) (*policy, error) {
 	if !l.knownTier(r.Tier) {
 		l.events.unknownTier(ctx, r)
 	}
-	d, binding, err := l.decide(ctx, r, true)
+	binding, err := l.decide(ctx, r, true, d)
 	if err != nil {
 		l.events.storeFailed(ctx, err)
-		return d, nil, err
+		return nil, err
 	}
 	if !d.Allowed && l.cfg.DangerouslyReportOnly {
 		d.Allowed, d.ReportOnly = true, true
 	}
 	l.report(ctx, r, d, requestID)
-	return d, binding, nil
+	return binding, nil
 }
 
 // report tells about a decision that was acted upon.
-func (l *Limiter) report(ctx context.Context, r *Request, d Decision, requestID string) {
+func (l *Limiter) report(ctx context.Context, r *Request, d *Decision, requestID string) {
 	if !d.Allowed || d.ReportOnly {
-		l.events.exceeded(ctx, r, d, requestID)
+		l.events.exceeded(ctx, r, *d, requestID)
 	}
 	if l.cfg.Observe != nil {
-		l.cfg.Observe(Event{Decision: d, Tier: l.tier(r.Tier).name, Route: r.Route})
+		l.cfg.Observe(Event{Decision: *d, Tier: l.tier(r.Tier).name, Route: r.Route})
 	}
 }
 
 // Peek decides as [Limiter.Take] would, consumes nothing and makes no event.
-func (l *Limiter) Peek(ctx context.Context, r Request) (Decision, error) {
-	d, _, err := l.decide(ctx, &r, false)
+func (l *Limiter) Peek(ctx context.Context, r Request) (d Decision, err error) {
+	_, err = l.decide(ctx, &r, false, &d)
 	return d, err
 }
 
@@ -252,11 +256,11 @@ func (l *Limiter) work() *work {
 	return w
 }
 
-func (l *Limiter) decide(ctx context.Context, r *Request, take bool) (Decision, *policy, error) {
+func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision) (*policy, error) {
 	w := l.work()
 	defer l.pool.Put(w)
 	if !l.collect(w, r) {
-		return Decision{}, nil, fmt.Errorf("%w: %.80q", ErrRoute, r.Route)
+		return nil, fmt.Errorf("%w: %.80q", ErrRoute, r.Route)
 	}
 	w.states = slices.Grow(w.states, len(w.charges))[:len(w.charges)]
 	var err error
@@ -266,10 +270,9 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool) (Decision, 
 		_, err = l.store.PeekAll(ctx, w.charges, w.states)
 	}
 	if err != nil {
-		return Decision{}, nil, err
+		return nil, err
 	}
-	d, binding := bind(w)
-	return d, binding, nil
+	return bind(w, d), nil
 }
 
 // collect lists the limits that the request is held against, the widest first.
@@ -338,30 +341,31 @@ func (l *Limiter) network(a netip.Addr) netip.Addr {
 }
 
 // bind finds the limit that binds.
-func bind(w *work) (Decision, *policy) {
-	d := Decision{Allowed: true}
+func bind(w *work, d *Decision) *policy {
+	d.Allowed = true
 	binding := -1
-	for i, s := range w.states {
+	for i := range w.states {
+		s := &w.states[i]
 		if !s.Fits {
 			d.Allowed = false
 			d.Violated = append(d.Violated, w.policies[i].Name)
 		}
-		if binding < 0 || tighter(s, w.states[binding]) {
+		if binding < 0 || tighter(s, &w.states[binding]) {
 			binding = i
 		}
 	}
 	if binding < 0 {
-		return d, nil // a Config always has limits
+		return nil // a Config always has limits
 	}
-	s := w.states[binding]
+	s := &w.states[binding]
 	d.Policy, d.Limit = w.policies[binding].Name, w.policies[binding].Limit
 	d.Remaining, d.RetryAfter, d.ResetAfter = s.Remaining, s.RetryAfter, s.ResetAfter
-	return d, w.policies[binding]
+	return w.policies[binding]
 }
 
 // tighter reports whether a binds more than b: the one that refuses, and for
 // longer; else the one with less left.
-func tighter(a, b State) bool {
+func tighter(a, b *State) bool {
 	switch {
 	case a.Fits != b.Fits:
 		return !a.Fits

@@ -2,10 +2,8 @@ package ratelimit
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"hash/maphash"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -51,9 +49,6 @@ const (
 	wordBytes = 9 // 8 and what size classes waste
 )
 
-// key is a keyed hash of 128 bits: two subjects never meet in one.
-type key struct{ lo, hi uint64 }
-
 type shard struct {
 	mu      sync.Mutex // guards the fields below
 	own     table      // keys with a window of their own
@@ -87,57 +82,6 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 
 // now is monotonic, so a clock that is set back releases nobody.
 func (s *MemoryStore) now() int64 { return max(int64(time.Since(s.base)), 0) }
-
-// hash is keyed by two seeds of this process: nobody outside can choose
-// addresses or names that meet in one key.
-func (s *MemoryStore) hash(rule string, per int64, addr netip.Addr, name string) key {
-	const head = 8 + 2 + 16
-	var b [128]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(per))
-	if addr.IsValid() {
-		a := addr.As16()
-		copy(b[10:], a[:])
-		b[8] = 1
-	}
-	if len(rule)+len(name) <= len(b)-head {
-		b[9] = byte(len(rule))
-		n := head + copy(b[head:], rule)
-		n += copy(b[n:], name)
-		return key{maphash.Bytes(s.lo, b[:n]), maphash.Bytes(s.hi, b[:n])}
-	}
-	b[8] |= 2
-	return key{s.long(s.lo, b[:head], rule, name), s.long(s.hi, b[:head], rule, name)}
-}
-
-// long hashes what does not fit the stack, without joining it: the hash of
-// hashes.
-func (s *MemoryStore) long(seed maphash.Seed, head []byte, rule, name string) uint64 {
-	var b [24]byte
-	binary.LittleEndian.PutUint64(b[0:], maphash.Bytes(seed, head))
-	binary.LittleEndian.PutUint64(b[8:], maphash.String(seed, rule))
-	binary.LittleEndian.PutUint64(b[16:], maphash.String(seed, name))
-	return maphash.Bytes(seed, b[:])
-}
-
-func (s *MemoryStore) keyOf(c *Charge) key {
-	return s.hash(c.Rule, int64(c.Per), c.Subject.Addr, c.Subject.Name)
-}
-
-// overflowKey names the window that a subject shares with others of its network
-// within its shard: /16 or /32. Names have no network; a hash splits them.
-func (s *MemoryStore) overflowKey(c *Charge) key {
-	if a := c.Subject.Addr; a.IsValid() {
-		bits := 16
-		if a.Is6() {
-			bits = 32
-		}
-		p, _ := a.Prefix(bits) // of a valid address it cannot fail
-		return s.hash(c.Rule, int64(c.Per), p.Addr(), "")
-	}
-	k := s.hash(c.Rule, int64(c.Per), netip.Addr{}, "")
-	k.hi ^= maphash.String(s.lo, c.Subject.Name) % s.nameSlots
-	return k
-}
 
 // maxCharges bounds one decision, so that its working set stays on the stack.
 const maxCharges = 16
@@ -195,47 +139,6 @@ func (s *MemoryStore) unlock(d *decision) {
 	}
 }
 
-// place is where a charge is counted.
-type place struct {
-	w      window // nil if nothing is counted yet
-	k      key
-	at     int // position in the table
-	used   int64
-	shared bool // in the network's overflow window
-	fresh  bool // a key that this decision brings
-	none   bool // no place is left, not even in the overflow
-}
-
-// find returns the place of a charge, when the decision brings brought other
-// new keys. A key that has no window of its own is counted in its network's
-// overflow while that holds anything, since the key's own hits may be among
-// what is counted there.
-func (s *MemoryStore) find(sh *shard, c *Charge, k key, now int64, brought int) place {
-	if i := sh.own.find(k); i >= 0 {
-		return place{w: sh.own.entries[i].w, k: k, at: i}
-	}
-	full := sh.bytes+int64(brought+1)*keyBytes > s.ownBytes
-	if !full && len(sh.spilled.entries) == 0 {
-		return place{k: k, fresh: true}
-	}
-	over := s.overflowKey(c)
-	i := sh.spilled.find(over)
-	switch {
-	case i >= 0 && (full || sh.spilled.entries[i].w.used(now, int64(c.Per)) > 0):
-		return place{w: sh.spilled.entries[i].w, k: over, at: i, shared: true}
-	case !full:
-		return place{k: k, fresh: true}
-	case len(sh.spilled.entries)+brought >= s.spills:
-		return place{none: true, shared: true}
-	}
-	return place{k: over, shared: true, fresh: true}
-}
-
-// windowBytes is what a key with a window of this length takes of the bound.
-func windowBytes(words int) int64 {
-	return entryBytes + wordBytes*int64(max(words, bucketWords))
-}
-
 // TakeAll implements [Store].
 func (s *MemoryStore) TakeAll(_ context.Context, charges []Charge, states []State) (bool, error) {
 	return s.decide(charges, states, true)
@@ -285,105 +188,6 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 		s.tidy(&s.shards[d.shards[i]], &d.places[i], now)
 	}
 	return all, nil
-}
-
-// judge reports whether the charge fits.
-func (p *place) judge(c *Charge, st *State, now int64) bool {
-	switch {
-	case p.none:
-		p.used = c.N
-	case p.w != nil:
-		p.used = p.w.used(now, int64(c.Per))
-	}
-	left := c.N - p.used // negative after a change to a smaller N
-	*st = State{Fits: c.Cost <= left, Remaining: max(left, 0)}
-	return st.Fits
-}
-
-// settle records the charge if it is to be taken, and completes its state.
-func (s *MemoryStore) settle(sh *shard, p *place, c *Charge, st *State, now int64, take bool) {
-	switch {
-	case take:
-		s.record(sh, p, c, now)
-		st.Remaining -= c.Cost
-	case c.Cost > c.N:
-		st.RetryAfter = -1
-	case p.none:
-		st.RetryAfter = c.Per
-	case !st.Fits:
-		st.RetryAfter = time.Duration(p.w.room(now, int64(c.Per), p.used, c.Cost, c.N))
-	}
-	switch {
-	case p.none:
-		st.ResetAfter = c.Per
-	case p.w != nil:
-		st.ResetAfter = time.Duration(p.w.full(now, int64(c.Per)))
-	}
-}
-
-// record counts an admitted charge.
-func (s *MemoryStore) record(sh *shard, p *place, c *Charge, now int64) {
-	maxWords := bucketWords
-	if !p.shared {
-		maxWords = max(bucketWords, len(p.w)+int((s.ownBytes-sh.bytes)/wordBytes))
-	}
-	before := len(p.w)
-	if p.w == nil {
-		p.w = newWindow(c.N)
-		p.w.used(now, int64(c.Per))
-	}
-	p.w = p.w.add(now, int64(c.Per), c.Cost, c.N, maxWords)
-	t := &sh.own
-	if p.shared {
-		t = &sh.spilled
-	}
-	switch {
-	case p.fresh:
-		t.insert(entry{p.k, p.w, int64(c.Per)})
-		before = 0
-	default:
-		// Always: a ring that became buckets can be another slice of the same length.
-		t.entries[p.at].w = p.w
-	}
-	if p.shared || len(p.w) == before {
-		return // what is shared has its room set apart
-	}
-	sh.bytes += windowBytes(len(p.w))
-	if before > 0 {
-		sh.bytes -= windowBytes(before)
-	}
-}
-
-// tidy drops recovered keys when the decision brought one or found no room.
-func (s *MemoryStore) tidy(sh *shard, p *place, now int64) {
-	if p.fresh || p.shared {
-		sh.bytes -= sh.own.sweep(&sh.hand, now, p.shared)
-		sh.spilled.sweep(&sh.spill, now, true)
-	}
-}
-
-// sweep drops recovered entries, a few for each one that came, and returns what
-// they took of the bound. It never drops a key that still counts. Unless room
-// is urgent it leaves a key one more window, so that callers who come once in
-// a while do not cost an allocation each time.
-func (t *table) sweep(hand *int, now int64, urgent bool) (bytes int64) {
-	for range min(sweepSteps, len(t.entries)) {
-		if *hand >= len(t.entries) {
-			*hand = 0
-		}
-		e := &t.entries[*hand]
-		grace := e.per
-		if urgent {
-			grace = 0
-		}
-		if !e.w.idle(now, e.per, grace) {
-			*hand++
-			continue
-		}
-		bytes += windowBytes(len(e.w))
-		t.remove(*hand)
-	}
-	return bytes
 }
 
 // Reset implements [Store]. What stands in an overflow window that others

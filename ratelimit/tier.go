@@ -44,4 +44,11 @@ type Route struct {
 	// ByAddress counts by address also where the sender is known. Set it for a
 	// login: whoever is logged in under many accounts is still one guesser.
 	ByAddress bool
+	// DangerouslyUnlimited lets matching requests through uncounted, whatever
+	// else their sender has used: for a logout, which must work for a user at
+	// the limit, for health checks and static files. Anyone can send them
+	// without end, so each such route must be cheap. It has no Limits, only
+	// clean paths match, and a finding lists it. Only [Limiter.Wrap] asks for it: a Take
+	// is always counted.
+	DangerouslyUnlimited bool
 }
