@@ -3,6 +3,7 @@ package password
 import (
 	"bufio"
 	"context"
+	"crypto/fips140"
 	"crypto/sha1" // #nosec G505 -- the protocol's, and no secret rests on it
 	"encoding/hex"
 	"errors"
@@ -75,7 +76,10 @@ var errRange = errors.New("password: the breach service does not answer as it sh
 
 // Count implements [Breached].
 func (h *HIBP) Count(ctx context.Context, password string) (int, error) {
-	sum := sha1.Sum([]byte(password)) // #nosec G401 -- as above
+	var sum [sha1.Size]byte
+	// The protocol wants SHA-1, for which no approved module has to answer: it
+	// protects nothing.
+	fips140.WithoutEnforcement(func() { sum = sha1.Sum([]byte(password)) }) // #nosec G401 -- as above
 	name := strings.ToUpper(hex.EncodeToString(sum[:]))
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()

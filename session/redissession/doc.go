@@ -17,7 +17,7 @@
 // stays for ever. Ids are stored as SHA-256, user ids as keyed hashes, data
 // sealed. The keys, with xx one of 256 parts, which the Cluster's slots follow:
 //
-//	portal:{xx}:s:<tag>:<id>   a session: version, born, expires, anonymous, data
+//	portal:{xx}:s:<tag>:<id>   a session: version, born, expires, anonymous, data, last writes
 //	portal:{xx}:u:<tag>        the user's sessions by age
 //	portal:{xx}:m:<tag>        the user's revocation mark
 //	portal:{xx}:a              everybody's revocation mark
@@ -47,5 +47,6 @@
 // later. A replica that is promoted before it heard of a revocation has not
 // heard of it: set min-replicas-to-write where that matters. Redis must not
 // evict: with another maxmemory-policy than noeviction, a mark can be lost.
-// Not covered: a Redis that others control while users work.
+// The client may send a command again whose answer it lost: an update counts
+// once all the same. Not covered: a Redis that others control while users work.
 package redissession

@@ -453,6 +453,57 @@ func TestReadAndWriteAreOneRoundTripEach(t *testing.T) {
 	}
 }
 
+// again sends every command twice, as a client does that lost the first answer.
+type again struct{}
+
+func (again) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (again) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := next(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		cmd.SetErr(nil)
+		return next(ctx, cmd)
+	}
+}
+func (again) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestTrap_ACommandThatIsSentAgainCountsTwice(t *testing.T) {
+	for name, open := range places {
+		t.Run(name, func(t *testing.T) {
+			p := open(t)
+			if name == "Redis Cluster" {
+				t.Skip("its client hands commands on to clients of its own; the scripts are the same")
+			}
+			p.client.AddHook(again{})
+			m := newManager(t, newStore(t, p.client))
+			id := login(t, m, "")
+			var all sync.WaitGroup
+			for range 20 {
+				all.Go(func() {
+					if status := increment(m, id); status != 200 {
+						t.Errorf("status %d", status)
+					}
+				})
+			}
+			all.Wait()
+			if user, n := look(t, m, id); user != "ada" || n != 20 {
+				t.Errorf("20 increments of %q give %d", user, n)
+			}
+			call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+				if err := m.Logout(r.Context()); err != nil {
+					t.Errorf("Logout: %v", err)
+				}
+			})
+			if user, _ := look(t, m, id); user != "" {
+				t.Error("still logged in")
+			}
+		})
+	}
+}
+
 // One node ends a session; whoever waits for it on another is told.
 func TestDoneIsToldAcrossNodes(t *testing.T) {
 	for name, open := range places {

@@ -2,6 +2,7 @@ package redissession
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -104,13 +105,13 @@ func age(t time.Time) int64 { return time.Since(t).Microseconds() }
 
 // Load implements session.Store.
 func (s *Store) Load(ctx context.Context, ref session.Ref) (session.Record, error) {
-	v, err := loadScript.Run(ctx, s.client, s.keys(ref)).Slice()
+	v, err := loadScript.run(ctx, s.client, s.keys(ref)).Slice()
 	return record(v, err)
 }
 
 // Delete implements session.Store.
 func (s *Store) Delete(ctx context.Context, ref session.Ref) (session.Record, error) {
-	v, err := deleteScript.Run(ctx, s.client, s.keys(ref), hex.EncodeToString(ref.Hash[:])).Slice()
+	v, err := deleteScript.run(ctx, s.client, s.keys(ref), hex.EncodeToString(ref.Hash[:])).Slice()
 	return record(v, err)
 }
 
@@ -182,7 +183,7 @@ func (s *Store) Create(ctx context.Context, ref session.Ref, rec session.Record,
 	if life == 0 {
 		return nil, nil // gone before it was there
 	}
-	v, err := createScript.Run(ctx, s.client, s.keys(ref),
+	v, err := createScript.run(ctx, s.client, s.keys(ref),
 		age(rec.Born), life, rec.Expires.UnixMicro(), flag(rec.Anonymous), rec.Blob,
 		hex.EncodeToString(ref.Hash[:]), q.Max, flag(q.Deny)).Slice()
 	if err != nil {
@@ -220,20 +221,22 @@ func unhex(dst []byte, text string) bool {
 
 // Update implements session.Store.
 func (s *Store) Update(ctx context.Context, ref session.Ref, rec session.Record) error {
-	return answer(updateScript.Run(ctx, s.client, s.keys(ref),
-		ttl(rec.Expires), rec.Expires.UnixMicro(), rec.Version, rec.Blob).Int64())
+	var number [8]byte
+	_, _ = rand.Read(number[:]) // never fails (Go 1.24)
+	return answer(updateScript.run(ctx, s.client, s.keys(ref),
+		ttl(rec.Expires), rec.Expires.UnixMicro(), rec.Version, rec.Blob, number[:]).Int64())
 }
 
 // Touch implements session.Store.
 func (s *Store) Touch(ctx context.Context, ref session.Ref, expires time.Time) error {
-	return answer(touchScript.Run(ctx, s.client, s.keys(ref), ttl(expires), expires.UnixMicro()).Int64())
+	return answer(touchScript.run(ctx, s.client, s.keys(ref), ttl(expires), expires.UnixMicro()).Int64())
 }
 
 // List implements session.Store, with one round trip for each tag.
 func (s *Store) List(ctx context.Context, tags []session.Tag) ([]session.Entry, error) {
 	var all []session.Entry
 	for _, t := range tags {
-		v, err := listScript.Run(ctx, s.client, s.keys(session.Ref{Tag: t})[1:], s.tagKey("s", t)+":").Slice()
+		v, err := listScript.run(ctx, s.client, s.keys(session.Ref{Tag: t})[1:], s.tagKey("s", t)+":").Slice()
 		if err != nil {
 			return nil, err
 		}
@@ -261,7 +264,7 @@ func (s *Store) Revoke(ctx context.Context, r session.Revocation) (int, error) {
 		if r.Keep.Tag == t {
 			keep = hex.EncodeToString(r.Keep.Hash[:])
 		}
-		n, err := revokeScript.Run(ctx, s.client, s.keys(session.Ref{Tag: t})[1:],
+		n, err := revokeScript.run(ctx, s.client, s.keys(session.Ref{Tag: t})[1:],
 			s.tagKey("s", t)+":", age(r.At), ttl(r.Until), keep).Int()
 		if err != nil {
 			return total, err
@@ -280,7 +283,7 @@ const parts = 256
 func (s *Store) RevokeAll(ctx context.Context, at, until time.Time) error {
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i := range parts {
-			markScript.Eval(ctx, p, []string{s.part(byte(i)) + "a"}, age(at), ttl(until))
+			p.Eval(ctx, markScript.source, []string{s.part(byte(i)) + "a"}, age(at), ttl(until))
 		}
 		return nil
 	})
@@ -289,14 +292,14 @@ func (s *Store) RevokeAll(ctx context.Context, at, until time.Time) error {
 
 // End implements session.Ender.
 func (s *Store) End(ctx context.Context, ref session.Ref, until time.Time) error {
-	return answer(endScript.Run(ctx, s.client, []string{s.refKey("e", ref)}, ttl(until)).Int64())
+	return answer(endScript.run(ctx, s.client, []string{s.refKey("e", ref)}, ttl(until)).Int64())
 }
 
 // Ended implements session.Ender.
 func (s *Store) Ended(ctx context.Context, ref session.Ref, born time.Time) (bool, error) {
 	keys := s.keys(ref)
 	keys[0], keys[1] = s.refKey("e", ref), keys[2]
-	n, err := endedScript.Run(ctx, s.client, []string{keys[0], keys[2], keys[3]}, age(born)).Int64()
+	n, err := endedScript.run(ctx, s.client, []string{keys[0], keys[2], keys[3]}, age(born)).Int64()
 	return n == 1, err
 }
 
@@ -309,7 +312,7 @@ func (s *Store) Watch(ref session.Ref) (<-chan struct{}, func()) {
 		tick := time.NewTicker(s.every)
 		defer tick.Stop()
 		for {
-			n, err := aliveScript.Run(ctx, s.client, s.keys(ref)).Int64()
+			n, err := aliveScript.run(ctx, s.client, s.keys(ref)).Int64()
 			if err == nil && n == 0 {
 				close(ended)
 				return
