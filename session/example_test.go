@@ -107,3 +107,69 @@ func ExampleManager_Check() {
 	// HDN-SESSION-006 low absolute 168h0m0s, idle 24h0m0s, persistent true
 	// HDN-SESSION-007 medium audit handler set false
 }
+
+// The page on which users see where they are logged in.
+func ExampleManager_List() {
+	sessions, err := session.New[Basket](session.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.HandleFunc("GET /devices", func(w http.ResponseWriter, r *http.Request) {
+		s, _ := sessions.Get(r.Context()) // on an error the room answers 503
+		devices, err := sessions.List(r.Context(), s.User())
+		if err != nil {
+			return // likewise
+		}
+		for _, d := range devices {
+			fmt.Fprintln(w, d.Handle, d.Device, d.AuthTime, d.Current)
+		}
+	})
+	http.HandleFunc("POST /devices/end", func(w http.ResponseWriter, r *http.Request) {
+		s, _ := sessions.Get(r.Context())
+		if _, err := sessions.RevokeOne(r.Context(), s.User(), r.PostFormValue("handle")); err != nil {
+			return
+		}
+		http.Redirect(w, r, "/devices", http.StatusSeeOther)
+	})
+}
+
+// A form carries the token of its session, and CSRF asks for it.
+func ExampleManager_CSRF() {
+	sessions, err := session.New[Basket](session.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		s, _ := sessions.Get(r.Context())
+		token, err := s.CSRFToken()
+		if err != nil {
+			return // the room answers 503
+		}
+		fmt.Fprintf(w, `<form method="post"><input type="hidden" name="%s" value="%s"><button>Buy</button></form>`, session.CSRFField, token)
+	})
+	http.Handle("/", sessions.Wrap(sessions.CSRF(mux)))
+}
+
+// Sessions that travel in their cookies, for a service that can keep nothing
+// but a list of those that ended.
+func ExampleNewCookieStore() {
+	ended, err := session.NewMemoryStore(session.MemoryConfig{}) // of several nodes: a redissession.Store
+	if err != nil {
+		log.Fatal(err)
+	}
+	store, err := session.NewCookieStore(session.CookieStoreConfig{Ended: ended})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sessions, err := session.New[Basket](session.Config{Store: store})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, f := range sessions.Check() {
+		if f.ID == "HDN-SESSION-008" {
+			fmt.Println(f.Passed, f.Observed)
+		}
+	}
+	// Output: false cookies, of which older copies show older states
+}

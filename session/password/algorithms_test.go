@@ -357,3 +357,18 @@ func TestABreachServiceThatFailsRefusesNothingAndIsHeardOf(t *testing.T) {
 		t.Error("a negative timeout is accepted")
 	}
 }
+
+func ExamplePolicy_Accept() {
+	policy, err := password.NewPolicy(password.PolicyConfig{Words: []string{"zonnehuis"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, chosen := range []string{"welcome", "zonnehuis-zonnehuis", "green lemons at nine"} {
+		fmt.Println(policy.Accept(context.Background(), chosen, "ada@example.com"))
+	}
+	// Output:
+	// password: too short: it needs 15 characters
+	// password: made of the user's or the service's own name
+	// <nil>
+}
