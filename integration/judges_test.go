@@ -252,3 +252,27 @@ func TestObservatoryJudgesARunningSite(t *testing.T) {
 		})
 	}
 }
+
+// The portal is what users copy: what it serves is judged as it runs.
+func TestObservatoryJudgesThePortal(t *testing.T) {
+	address, _, state := portal(t)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caFiles, err := filepath.Glob(filepath.Join(state, "ca", "*.pem"))
+	if err != nil || len(caFiles) == 0 {
+		caFiles, err = filepath.Glob(filepath.Join(state, "ca", "*.crt"))
+	}
+	if err != nil || len(caFiles) == 0 {
+		t.Fatalf("no CA in %s: %v", state, err)
+	}
+	var got judgement
+	ask(t, "site.mjs", nil, &got, caFiles[0], "localhost", "0", u.Port(), "/login")
+	t.Logf("score %d: %v", got.Score, got.Results)
+	// 130 without a cookie, and 135 with one; the page has no script of its own
+	// that integrity could be asked of.
+	if got.Score < 130 {
+		t.Errorf("score %d: %v", got.Score, got.Results)
+	}
+}
