@@ -130,7 +130,7 @@ func (c *CORS) actual(w http.ResponseWriter, r *http.Request, origin []string) {
 
 // share lets origin read the answer.
 func (c *CORS) share(h http.Header, origin string, anonymous bool) {
-	v := values(new([6]string)[:])
+	v := values(new([4]string)[:])
 	c.grant(h, v, origin, hOrigin, anonymous)
 	if c.exposed != "" {
 		v.set(h, 2, hExpose, c.exposed)
