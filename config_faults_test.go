@@ -19,6 +19,7 @@ import (
 	"github.com/inovy/hardening/headers"
 	"github.com/inovy/hardening/headers/cors"
 	"github.com/inovy/hardening/ratelimit"
+	"github.com/inovy/hardening/ratelimit/redislimit"
 	"github.com/inovy/hardening/secrets"
 	"github.com/inovy/hardening/secrets/agefile"
 	"github.com/inovy/hardening/session"
@@ -131,6 +132,12 @@ func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) e
 			c := session.MemoryConfig{}
 			spoil(&c)
 			_, err := session.NewMemoryStore(c)
+			return err
+		},
+		"redislimit.Config": func(spoil func(any)) error {
+			c := redislimit.Config{}
+			spoil(&c)
+			_, err := redislimit.New(c)
 			return err
 		},
 		"redissession.Config": func(spoil func(any)) error {

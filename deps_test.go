@@ -21,6 +21,8 @@ const module = "github.com/inovy/hardening"
 var mayLink = map[string][]string{
 	"headers/cors":         {"golang.org/x/net"},
 	"ratelimit":            {"github.com/ulule/limiter/v3", "github.com/pkg/errors"},
+	"ratelimit/storetest":  {"ratelimit"},
+	"ratelimit/redislimit": {"ratelimit", "github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic", "golang.org/x/sys"},
 	"session":              {"github.com/gorilla/securecookie"},
 	"session/storetest":    {"session"},
 	"session/redissession": {"session", "github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic", "golang.org/x/sys"},

@@ -35,5 +35,6 @@
 // newcomers share counters with their own network; time is monotonic; keys are
 // hashed with seeds of the process. A distributed flood that stays under each
 // limit is out of scope: set [Config.Global] and defend upstream. The memory
-// store sees one process; with several nodes each admits N.
+// store sees one process; with several nodes each admits N, unless they share
+// ratelimit/redislimit.
 package ratelimit

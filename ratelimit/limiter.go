@@ -164,6 +164,9 @@ type Decision struct {
 	// ReportOnly says that the request is allowed only because of
 	// [Config.DangerouslyReportOnly]: it is over a limit and consumed nothing.
 	ReportOnly bool
+	// Degraded says that a store which nodes share was away, and this node
+	// decided by its own share.
+	Degraded bool
 }
 
 // ErrRoute is returned for a Request whose Route is not in [Config.Routes].
@@ -359,6 +362,7 @@ func bind(w *work, d *Decision) *policy {
 	}
 	s := &w.states[binding]
 	d.Policy, d.Limit = w.policies[binding].Name, w.policies[binding].Limit
+	d.Degraded = s.Degraded
 	d.Remaining, d.RetryAfter, d.ResetAfter = s.Remaining, s.RetryAfter, s.ResetAfter
 	return w.policies[binding]
 }

@@ -103,6 +103,15 @@ func countable(charges []Charge, states int) bool {
 	return true
 }
 
+// CheckCharges returns [ErrCharges] for a call that no Store can decide. Stores
+// call it first.
+func CheckCharges(charges []Charge, states []State) error {
+	if !countable(charges, len(states)) {
+		return ErrCharges
+	}
+	return nil
+}
+
 // decision is the working set of one call.
 type decision struct {
 	keys   [maxCharges]key

@@ -28,6 +28,7 @@ type State struct {
 	Remaining  int64         // units left now
 	RetryAfter time.Duration // until the cost fits; 0 if it fits; negative if it never will
 	ResetAfter time.Duration // until nothing is counted any more
+	Degraded   bool          // decided without the store that the nodes share
 }
 
 // Store counts. Implementations are safe for concurrent use.

@@ -1,0 +1,291 @@
+package redislimit
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/ratelimit"
+)
+
+// KeySource gives the key that subjects are hashed with; *secrets.Ring is one.
+type KeySource interface {
+	Derive(purpose string, n int) [][]byte
+	Generation() uint64
+}
+
+// Config configures a [Store].
+type Config struct {
+	_ [0]func()
+
+	// Name is the instance in events. Default: "redislimit".
+	Name string
+
+	// Client talks to Redis 6.2 or later, to a Sentinel or to a Cluster; the
+	// caller makes and closes it. It must have ContextTimeoutEnabled, or no
+	// deadline would hold. nil is a fault.
+	Client redis.UniversalClient
+
+	// Namespace is what every key begins with: 1 to 64 letters, digits, dots,
+	// dashes and underscores. Empty is a fault.
+	Namespace string
+
+	// Keys hashes who is counted. Every node needs the same one, so nil is a
+	// fault.
+	Keys KeySource
+
+	// Nodes is how many instances share the load; while Redis is away each
+	// admits its share. Default: 1, which is right for one node only.
+	Nodes int
+
+	// Timeout bounds each call. Default: 100 ms. At most 5 s.
+	Timeout time.Duration
+
+	// MaxBytes bounds the memory for counters while Redis is away. Default: as
+	// in [ratelimit.MemoryConfig].
+	MaxBytes int64
+
+	// Logger gets store_degraded and its end. nil = slog.Default() then.
+	Logger *slog.Logger
+}
+
+// Store is a [ratelimit.Store] in Redis. It is safe for concurrent use, and
+// needs no Close: it has no goroutine.
+type Store struct {
+	client  redis.UniversalClient
+	prefix  string
+	keys    KeySource
+	nodes   int64
+	timeout time.Duration
+	local   *ratelimit.MemoryStore
+	breaker breaker
+	sink    event.Sink
+	key     atomic.Pointer[derived]
+}
+
+type derived struct {
+	generation uint64
+	key        []byte
+}
+
+var _ ratelimit.Store = (*Store)(nil)
+
+// ErrKeys is returned when [Config.Keys] holds no key.
+var ErrKeys = errors.New("redislimit: no key to hash subjects with")
+
+// New returns a Store, or every fault of cfg at once. It does not talk to Redis.
+func New(cfg Config) (*Store, error) {
+	f := faults.For("redislimit")
+	if cfg.Name == "" {
+		cfg.Name = "redislimit"
+	}
+	f.Name("Name", cfg.Name)
+	if cfg.Client == nil {
+		f.Missing("Client", "is nil", "pass a client from redis.NewClient or redis.NewClusterClient")
+	} else {
+		f.NilInside("Client", cfg.Client, "pass a client that was made")
+		if f.Len() == 0 && !keepsDeadlines(cfg.Client) {
+			f.Add("Client", "ContextTimeoutEnabled false", "waits for seconds when Redis hangs, whatever the deadline", "set ContextTimeoutEnabled in its options")
+		}
+	}
+	switch {
+	case cfg.Namespace == "":
+		f.Missing("Namespace", "is empty", "name the service, so that two that share a Redis keep apart")
+	case len(cfg.Namespace) > 64 || strings.Trim(cfg.Namespace, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != "":
+		f.Add("Namespace", cfg.Namespace, "is not 1 to 64 letters, digits, dots, dashes and underscores", "use the service's name")
+	}
+	if cfg.Keys == nil {
+		f.Missing("Keys", "is nil", "pass a *secrets.Ring, the same on every node")
+	} else {
+		f.NilInside("Keys", cfg.Keys, "pass a ring that was made")
+	}
+	if cfg.Nodes == 0 {
+		cfg.Nodes = 1
+	}
+	if cfg.Nodes < 1 || cfg.Nodes > 10000 {
+		f.Add("Nodes", cfg.Nodes, "is not between 1 and 10000", "set the number of instances behind the load balancer")
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 100 * time.Millisecond
+	}
+	if cfg.Timeout < time.Millisecond || cfg.Timeout > 5*time.Second {
+		f.Add("Timeout", cfg.Timeout, "is not between 1ms and 5s", "leave it zero for 100ms")
+	}
+	local, err := ratelimit.NewMemoryStore(ratelimit.MemoryConfig{MaxBytes: cfg.MaxBytes})
+	if err != nil {
+		f.Add("MaxBytes", cfg.MaxBytes, "is less than 1 MiB", "leave it zero for 256 MiB")
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return &Store{
+		client: cfg.Client, prefix: cfg.Namespace + ":{" + cfg.Namespace + "}:", keys: cfg.Keys,
+		nodes: int64(cfg.Nodes), timeout: cfg.Timeout, local: local,
+		sink: event.Sink{Logger: cfg.Logger, Room: "ratelimit", Name: cfg.Name},
+	}, nil
+}
+
+// keepsDeadlines reports whether calls end with their context. Of a client
+// that is none of go-redis's own it must be believed.
+func keepsDeadlines(c redis.UniversalClient) bool {
+	switch c := c.(type) {
+	case *redis.Client:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		return c.Options().ContextTimeoutEnabled
+	case *redis.Ring:
+		return c.Options().ContextTimeoutEnabled
+	}
+	return true
+}
+
+// TakeAll implements [ratelimit.Store].
+func (s *Store) TakeAll(ctx context.Context, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
+	return s.decide(ctx, "t", charges, states)
+}
+
+// PeekAll implements [ratelimit.Store].
+func (s *Store) PeekAll(ctx context.Context, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
+	return s.decide(ctx, "p", charges, states)
+}
+
+func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
+	if err := ratelimit.CheckCharges(charges, states); err != nil || len(charges) == 0 {
+		return err == nil, err
+	}
+	if !s.breaker.admits(time.Now()) {
+		return s.degraded(ctx, mode, charges, states)
+	}
+	keys, err := s.names(charges)
+	if err != nil {
+		return false, err
+	}
+	argv := make([]any, 1, 1+4*len(charges))
+	argv[0] = mode
+	for i := range charges {
+		c := &charges[i]
+		per, width := int64((c.Per+time.Microsecond-1)/time.Microsecond), int64(0)
+		if c.N > exactMost {
+			width = (per + subBuckets - 1) / subBuckets
+		}
+		argv = append(argv, c.N, per, min(c.Cost, never), width)
+	}
+	callCtx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	reply, err := decide.Run(callCtx, s.client, keys, argv...).Int64Slice()
+	if err == nil && len(reply) != 1+3*len(charges) {
+		err = fmt.Errorf("redislimit: an answer of %d numbers", len(reply))
+	}
+	if err != nil && ctx.Err() != nil {
+		s.breaker.abandoned()
+		return false, ctx.Err() // the caller has gone: that says nothing about Redis
+	}
+	s.note(ctx, err)
+	if err != nil {
+		return s.degraded(ctx, mode, charges, states)
+	}
+	for i := range charges {
+		c := &charges[i]
+		used, retry, reset := reply[1+3*i], reply[2+3*i], reply[3+3*i]
+		states[i] = ratelimit.State{
+			Fits:       retry == 0,
+			Remaining:  max(c.N-used, 0),
+			RetryAfter: time.Duration(retry) * time.Microsecond,
+			ResetAfter: time.Duration(reset) * time.Microsecond,
+		}
+	}
+	return reply[0] == 1, nil
+}
+
+const (
+	exactMost  = 128 // as in package ratelimit
+	subBuckets = 32
+	never      = 2_000_000_000 // a cost above every N that Lua's numbers hold exactly
+)
+
+// degraded decides with this node's share, in its memory.
+func (s *Store) degraded(ctx context.Context, mode string, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
+	share := make([]ratelimit.Charge, len(charges))
+	copy(share, charges)
+	for i := range share {
+		share[i].N = (share[i].N + s.nodes - 1) / s.nodes
+	}
+	ask := s.local.PeekAll
+	if mode == "t" {
+		ask = s.local.TakeAll
+	}
+	ok, err := ask(ctx, share, states)
+	for i := range charges {
+		states[i].Degraded = true
+		if states[i].RetryAfter < 0 && charges[i].Cost <= charges[i].N {
+			states[i].RetryAfter = charges[i].Per // it fits when Redis is back
+		}
+	}
+	return ok, err
+}
+
+// note tells the breaker how a call went, and the log when that changes something.
+func (s *Store) note(ctx context.Context, err error) {
+	switch s.breaker.done(time.Now(), err == nil) {
+	case opened:
+		_ = s.sink.Emit(ctx, event.StoreDegraded, slog.String(event.KeyReason, "Redis is away; each node admits its share"), slog.String(event.KeyError, err.Error()))
+	case closed:
+		_ = s.sink.Emit(ctx, event.StoreRecovered, slog.String(event.KeyReason, "Redis is back; limits are shared again"), slog.String(event.KeyOutcome, event.OutcomeSuccess))
+	}
+}
+
+// Reset implements [ratelimit.Store]. Unlike decisions it needs Redis.
+func (s *Store) Reset(ctx context.Context, charges []ratelimit.Charge) error {
+	if err := s.local.Reset(ctx, charges); err != nil || len(charges) == 0 {
+		return err
+	}
+	keys, err := s.names(charges)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return s.client.Del(ctx, keys...).Err()
+}
+
+// names are the keys of the charges.
+func (s *Store) names(charges []ratelimit.Charge) ([]string, error) {
+	d := s.key.Load()
+	if g := s.keys.Generation(); d == nil || d.generation != g {
+		ks := s.keys.Derive("ratelimit/redislimit/v1", 32)
+		if len(ks) == 0 || len(ks[0]) == 0 {
+			return nil, ErrKeys
+		}
+		d = &derived{g, ks[0]}
+		s.key.Store(d)
+	}
+	mac := hmac.New(sha256.New, d.key)
+	var sum [sha256.Size]byte
+	keys := make([]string, len(charges))
+	for i := range charges {
+		c := &charges[i]
+		b := make([]byte, 0, 64)
+		b = binary.AppendUvarint(b, uint64(c.Per))
+		addr := c.Subject.Addr.AsSlice()
+		for _, part := range []string{c.Rule, string(addr), c.Subject.Name} {
+			b = binary.AppendUvarint(b, uint64(len(part)))
+			b = append(b, part...)
+		}
+		mac.Reset()
+		mac.Write(b)
+		keys[i] = s.prefix + c.Rule + ":" + base64.RawURLEncoding.EncodeToString(mac.Sum(sum[:0])[:16])
+	}
+	return keys, nil
+}
