@@ -98,7 +98,7 @@ func withoutUser(u *url.URL) *url.URL {
 
 // isCredential reports whether a value is more than a stand-in for one.
 func isCredential(value string) bool {
-	return value != "" && !placeholder([]byte(value)) && !standsForVariable(value) && !holdsMarker([]byte(value)) && distinct([]byte(value)) > 1
+	return value != "" && !placeholder([]byte(value)) && !standsForVariable(value) && !holdsMarker([]byte(value)) && !fewer([]byte(value), 2)
 }
 
 // unescape decodes what it can, and leaves the rest as it is: a malformed

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -42,7 +43,7 @@ type ScanOptions struct {
 	_ [0]func()
 
 	// MaxBytes is the size above which a file is listed as skipped instead of
-	// read. Default: 8 MiB.
+	// read. A negative one is an error. Default: 8 MiB.
 	MaxBytes int64
 	// SkipDirs are names of folders that are not entered. Default: .git, .hg,
 	// .svn, node_modules.
@@ -67,19 +68,22 @@ type ScanReport struct {
 }
 
 // Scan looks for committed secrets: published token shapes (see
-// [ScanKinds]), passwords in URLs, and high-entropy values assigned to names
-// such as password or api_key, also inside base64 and percent encoding. Placeholders, variables and values that look
-// made up are passed over.
+// [ScanKinds]), keys of a [Ring], passwords in URLs, and high-entropy values
+// assigned to names such as password or api_key, also inside base64 and percent
+// encoding. Placeholders, variables and values that look made up are passed over.
 //
 // A line that holds [AllowMarker], as a comment in whatever language, is
 // intended to hold what it holds; [ScanOptions.AllowFiles] says that of whole
 // files. Neither hides anything: the report lists it as allowed.
 //
 // A file that can not be read is listed in Skipped, never passed over in
-// silence. Scan returns an error only if ctx ends or the root can not be read.
+// silence. Scan returns an error if ctx ends, the root can not be read, or opt is wrong.
 // Controls: ASVS v5.0.0-13.3.1, CWE-798.
 func Scan(ctx context.Context, fsys fs.FS, opt ScanOptions) (*ScanReport, error) {
-	if opt.MaxBytes == 0 {
+	switch {
+	case opt.MaxBytes < 0:
+		return nil, errors.New("secrets: scan: MaxBytes is negative: leave it zero for 8 MiB")
+	case opt.MaxBytes == 0:
 		opt.MaxBytes = 8 << 20
 	}
 	if opt.SkipDirs == nil {
@@ -176,8 +180,9 @@ func readForScan(fsys fs.FS, name string, maxBytes int64) (data []byte, reason s
 		}
 		return nil, "could not be opened"
 	}
-	defer func() { _ = f.Close() }() // read only
-	data, err = io.ReadAll(io.LimitReader(f, maxBytes+1))
+	defer func() { _ = f.Close() }()            // read only
+	limit := min(maxBytes, math.MaxInt64-1) + 1 // one more tells a file that is too large
+	data, err = io.ReadAll(io.LimitReader(f, limit))
 	switch {
 	case err != nil:
 		return nil, "could not be read"

@@ -2,9 +2,13 @@ package secrets
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,6 +122,44 @@ func TestScanSaysWhereAndWhatItCouldNotRead(t *testing.T) {
 	}
 	if _, err := Scan(t.Context(), os.DirFS(filepath.Join(t.TempDir(), "none")), ScanOptions{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a root that does not exist: %v", err)
+	}
+}
+
+// A limit that nobody reaches must not read nothing: that would be a pass.
+func TestScanReadsWholeFilesUnderTheHighestLimit(t *testing.T) {
+	repository := fstest.MapFS{"a": {Data: []byte(sampleGitHub)}}
+	if r, err := Scan(t.Context(), repository, ScanOptions{MaxBytes: math.MaxInt64}); err != nil || len(r.Leaks) != 1 || len(r.Skipped) != 0 {
+		t.Errorf("the highest limit: %+v, %v", r, err)
+	}
+	if r, err := Scan(t.Context(), repository, ScanOptions{MaxBytes: -1}); err == nil {
+		t.Errorf("a negative limit: %+v", r)
+	}
+}
+
+func TestScanFindsKeysOfRingsWhereverTheyStand(t *testing.T) {
+	key := func(enc *base64.Encoding, n int) string {
+		raw := make([]byte, n)
+		_, _ = rand.Read(raw)
+		return enc.EncodeToString(raw)
+	}
+	one, two := "v1@2026-08-01:"+key(base64.RawURLEncoding, 32), "v2@2026-11-01T08:00:00Z:base64:"+key(base64.StdEncoding, 64)
+	for name, tt := range map[string]struct {
+		file, text string
+		leaks      int
+	}{
+		"a mounted file":         {"SESSION_KEY", one + "\n", 1},
+		"two keys":               {"SESSION_KEY", two + "," + one, 2},
+		"YAML":                   {"app.yaml", "ring: \"" + two + "," + one + "\"\n", 2},
+		"code":                   {"app.go", "const ring = `" + one + "`", 1},
+		"escaped in JSON":        {"app.json", `{"text":"a\n` + one + `"}`, 1},
+		"hex":                    {"r", "v1@2026-08-01:hex:" + hex.EncodeToString([]byte(key(base64.RawURLEncoding, 24))), 1},
+		"a date and no key":      {"r", "v1@2026-08-01:KEY", 0},
+		"what is written of one": {"r", "write v2@2026-11-01:NEW,v1@2026-08-01:OLD", 0},
+		"a word before it":       {"r", "dev1@2026-08-01:" + one[14:], 0},
+	} {
+		if r := scan(t, map[string]string{tt.file: tt.text}); len(r.Leaks) != tt.leaks {
+			t.Errorf("%s: %v", name, r.Leaks)
+		}
 	}
 }
 

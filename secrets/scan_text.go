@@ -31,7 +31,7 @@ func urlHits(text string) []hit {
 func madeUpPassword(user, password string) bool {
 	return standsForVariable(password) || strings.ContainsAny(password, "(){}") && len(password) < 12 ||
 		placeholder([]byte(password)) || template([]byte(password)) ||
-		strings.EqualFold(user, password) || made(password) || distinct([]byte(password)) < 4 || len(password) < 5 && entropy(password) < 2
+		strings.EqualFold(user, password) || made(password) || fewer([]byte(password), 4) || len(password) < 5 && entropy(password) < 2
 }
 
 // infix finds the shapes that begin with what could begin any word, and are
@@ -43,6 +43,8 @@ var infix = []struct {
 	{"Q~", "azure-client-secret", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9_~.-])([A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34})(?:$|[^A-Za-z0-9_~.-])`)},
 	{".atlasv1.", "hashicorp-terraform-token", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9])([A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70})(?:$|[^A-Za-z0-9_=-])`)},
 	{"_mmk", "maxmind-key", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9_])([A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk)(?:$|[^A-Za-z0-9_])`)},
+	// As parseRing reads them.
+	{"@20", "hardening-ring", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9_])(v[1-9][0-9]{0,9}@20[0-9]{2}-[0-9]{2}-[0-9]{2}(?:T[0-9:.]{8,18}Z)?:(?:base64:|hex:)?[A-Za-z0-9+/_-]{43,}={0,2})`)},
 	{"-us", "mailchimp-key", regexp.MustCompile(`(?:^|\\[nrt]|[^A-Za-z0-9])([0-9a-f]{32}-us[0-9]{1,2})(?:$|[^A-Za-z0-9])`)},
 }
 
@@ -55,7 +57,7 @@ func infixHits(text string) []hit {
 				break
 			}
 			at := from + i
-			begin, end := max(0, at-48), min(len(text), at+96)
+			begin, end := max(0, at-48), min(len(text), at+200)
 			from = at + len(in.literal)
 			if at == 0 || alnum[text[at-1]] == 0 {
 				continue
@@ -69,7 +71,7 @@ func infixHits(text string) []hit {
 	return hits
 }
 
-// encodedRun finds what may be base64 of a text, and what a URL escaped.
+// What may be base64 of a text, and what a URL escaped.
 var (
 	base64Run  = regexp.MustCompile(`[A-Za-z0-9+/_-]{32,}={0,2}`)
 	percentRun = regexp.MustCompile(`[A-Za-z0-9._~+-]*%[0-9A-Fa-f]{2}[A-Za-z0-9%._~+-]{8,}`)
@@ -184,8 +186,8 @@ func random(value string) bool {
 }
 
 // jumbled reports whether small letters, capitals and digits change places at
-// one in so many characters, as in no word or identifier. A capital that begins a word, as in ByteCount, is
-// no change.
+// one in so many characters, as in no word or identifier. A capital that begins
+// a word, as in ByteCount, is no change.
 func jumbled(value string, one int) bool {
 	const other, digit, upper, lower = 0, 1, 2, 3
 	changes, before := 0, other

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
-	"math/bits"
 )
 
 // flaw is what is wrong with a value, in words that hold nothing of it.
@@ -120,15 +119,6 @@ func mixedCase(text []byte) bool {
 		lower = lower || c >= 'a' && c <= 'z'
 	}
 	return upper && lower
-}
-
-// distinct counts the values among the bytes.
-func distinct(b []byte) int {
-	var seen [4]uint64
-	for _, c := range b {
-		seen[c>>6] |= 1 << (c & 63)
-	}
-	return bits.OnesCount64(seen[0]) + bits.OnesCount64(seen[1]) + bits.OnesCount64(seen[2]) + bits.OnesCount64(seen[3])
 }
 
 // fewer reports whether b has fewer than n distinct bytes. It stops as soon as
