@@ -31,7 +31,7 @@ func (l *Loader) checkRotation(status []Status, where func(func(Status) bool) []
 		l.finding("HDN-SECRETS-044", hardening.Low, "What no date comes with is remembered by a ledger",
 			forgotten, "set Options.Ledger to a FileLedger on a volume, or date the secrets", rotation),
 		l.finding("HDN-SECRETS-045", hardening.Medium, "The ledger can be read and written",
-			ledger, "repair it, or remove its file to begin anew", rotation),
+			ledger, "see what is observed: mount a directory that this process may write, restore the file and its key from one backup, or remove the file to begin anew", rotation),
 	}
 }
 

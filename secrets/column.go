@@ -42,7 +42,8 @@ func (c *Column) Row(id string) *Cell { return &Cell{column: c, id: id} }
 
 // Cell is one value of a [Column]: a [database/sql.Scanner] that opens what
 // stands in the database, and a [driver.Valuer] that seals what will stand
-// there. The zero Secret and NULL are each other. A Cell is for one goroutine.
+// there. The zero Secret and NULL are each other; a destroyed one is [ErrNoValue].
+// A Cell is for one goroutine.
 type Cell struct {
 	opaque
 	_ [0]func()
@@ -86,9 +87,10 @@ func (c *Cell) Scan(src any) error {
 	return nil
 }
 
-// Value seals Secret for the database.
+// Value seals Secret for the database. It returns [ErrNoRow], [ErrNoKey],
+// [ErrTooLarge], or [ErrNoValue] if Secret was destroyed.
 func (c *Cell) Value() (driver.Value, error) {
-	if c == nil || c.Secret.IsZero() {
+	if c == nil || c.Secret.p == nil { // a destroyed one is no NULL: that would erase the row
 		return nil, nil
 	}
 	inner, err := c.inner()

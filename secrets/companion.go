@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,14 +36,8 @@ func (f *field) besideVariable() (dates, *flaw) {
 
 // besidePair reads the companions of an entry of a file that holds several.
 func (f *field) besidePair(pairs []pair) (dates, *flaw) {
-	value := func(name string) []byte {
-		if i := slices.IndexFunc(pairs, func(p pair) bool { return p.name == name }); i >= 0 {
-			return pairs[i].value
-		}
-		return nil
-	}
 	var d dates
-	bad := d.stateBoth(f.name, value(f.created), value(f.expires))
+	bad := d.stateBoth(f.name, valueOf(pairs, f.created), valueOf(pairs, f.expires))
 	return d, bad
 }
 

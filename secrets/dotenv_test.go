@@ -52,7 +52,7 @@ func TestDotEnvLinesAreTakenAsTheyStand(t *testing.T) {
 			}
 			continue
 		}
-		if got := string(find(pairs, "K")); bad != nil || got != tt.want {
+		if got := string(valueOf(pairs, "K")); bad != nil || got != tt.want {
 			t.Errorf("%q: %q %+v, want %q", tt.line, got, bad, tt.want)
 		}
 	}
@@ -86,7 +86,7 @@ func FuzzDotEnv(f *testing.F) {
 		}
 		quoted := `K="` + strings.NewReplacer("\\", `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`, "$", `\$`).Replace(string(text)) + `"`
 		again, bad := parseDotEnv([]byte(quoted))
-		if bad != nil || string(find(again, "K")) != string(text) {
+		if bad != nil || string(valueOf(again, "K")) != string(text) {
 			t.Fatalf("%q reads as %v %+v", quoted, again, bad)
 		}
 	})

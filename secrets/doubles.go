@@ -43,7 +43,7 @@ func eachDouble(items []item, seed maphash.Seed, report func(f, first *field)) {
 	}
 	for _, it := range items {
 		if it.ring != nil {
-			it.ring.inner().each(func(key []byte) { see(it.field, key) })
+			it.ring.inner().each(func(k ringKey) { see(it.field, k.key) })
 			continue
 		}
 		it.secret.peek(func(text []byte) {

@@ -27,6 +27,7 @@ import (
 type Ledger struct {
 	_    [0]func()
 	path string
+	made bool // by FileLedger
 }
 
 // FileLedger keeps the ledger in a file of its own, which need not exist yet,
@@ -43,8 +44,8 @@ type Ledger struct {
 // A ledger that can not be read, written or trusted stops no load, because
 // protection that is late is no reason for an outage. But then no age counts as
 // proven, and a finding says so. Nothing repairs a damaged ledger: remove the
-// file, and it begins anew.
-func FileLedger(path string) Ledger { return Ledger{path: path} }
+// file, and it begins anew. An empty path is a fault of Load.
+func FileLedger(path string) Ledger { return Ledger{path: path, made: true} }
 
 const (
 	ledgerPatience = 5 * time.Second // for the lock
@@ -64,7 +65,10 @@ func (l Ledger) see(ctx context.Context, scope string, all []sighting) ([]verdic
 	defer cancel()
 	unlock, err := lockFile(ctx, l.path+".lock")
 	if err != nil {
-		return nil, errLedger("is locked by another process, or its directory can not be written")
+		if ctx.Err() != nil {
+			return nil, errLedger("is locked by another process")
+		}
+		return nil, errLedger("needs a directory that exists and that this process may write")
 	}
 	defer unlock()
 	key, err := l.key()

@@ -13,7 +13,8 @@ import (
 	"github.com/inovy/hardening/internal/filepoll"
 )
 
-// ErrClosed is returned by [Loader.Reload] after [Loader.Close].
+// ErrClosed is returned by [Loader.Reload] and [Loader.Health] after
+// [Loader.Close].
 var ErrClosed = errors.New("secrets: the loader is closed")
 
 // Loader reports on what one [Load] loaded, keeps Live and Ring fields up to

@@ -77,6 +77,9 @@ func (o Options) check(c *faults.Collector) Options {
 	if o.FetchInterval < 0 {
 		c.Add("Options.FetchInterval", o.FetchInterval, "is negative", "leave it zero for 5 minutes")
 	}
+	if o.Ledger.made && o.Ledger.path == "" {
+		c.Missing("Options.Ledger", "is a FileLedger without a path", "name the file, or leave Ledger zero to remember nothing")
+	}
 	if o.Sources == nil {
 		o.Sources = []Source{Systemd(), Dir("/run/secrets"), Env()}
 	} else {

@@ -3,6 +3,7 @@ package secrets
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync"
 	"time"
 )
@@ -49,8 +50,8 @@ type providerSource struct {
 func (p providerSource) label() string { return p.name }
 
 func (p providerSource) find(ctx context.Context, s *search) {
-	if p.name == "" || p.provider == nil {
-		s.complain(s.source, flaw{reason: "is a From without a name or a Provider", fix: "give both"})
+	if v := reflect.ValueOf(p.provider); p.name == "" || p.provider == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		s.complain(s.source, flaw{reason: "is a From without a name or a Provider, or with a nil pointer for one", fix: "give both, made"})
 		return
 	}
 	for i, got := range p.fetch(ctx, s.fields) {

@@ -1,7 +1,6 @@
 package secrets
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -108,11 +107,11 @@ func (r ref) expand(fields []*field, pairs []pair) []ref {
 	return out
 }
 
-// find returns the value of a field among pairs.
-func find(pairs []pair, name string) []byte {
+// valueOf returns the value of a name, as a part of pairs, or nil.
+func valueOf(pairs []pair, name string) []byte {
 	for _, p := range pairs {
 		if p.name == name {
-			return bytes.Clone(p.value)
+			return p.value
 		}
 	}
 	return nil

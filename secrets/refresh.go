@@ -63,7 +63,8 @@ type refresh struct {
 	now     *state
 	groups  []string // that were looked at
 	updates []update
-	stale   []string
+	stale   []string                            // Secret fields whose source has a new value
+	same    []string                            // Secret fields whose source has theirs
 	ages    []redated                           // of values that did not change
 	bad     map[string][]*hardening.ConfigError // by group
 }
@@ -95,6 +96,9 @@ func (r *refresh) consider(one look) {
 	if u.sum == it.sum {
 		if again := it.age.redated(said); again != it.age {
 			r.ages = append(r.ages, redated{one, again})
+		}
+		if u.f.target == toSecret {
+			r.same = append(r.same, u.f.name)
 		}
 		return
 	}
@@ -302,7 +306,11 @@ func (r *refresh) commit(ctx context.Context) error {
 			all = append(all, fault)
 		}
 	}
-	next.stale = r.now.stale
+	for _, name := range r.now.stale {
+		if !slices.Contains(r.same, name) { // put back, it waits for nothing
+			next.stale = append(next.stale, name)
+		}
+	}
 	for _, name := range r.stale {
 		next.stale = appendNew(next.stale, name)
 	}

@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ import (
 func (l *Loader) Reload(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("secrets: nothing was looked at: %w", err)
+	}
+	if l.ended.Load() { // with nothing to look at, nobody below would notice
+		return ErrClosed
 	}
 	var err error
 	if l.poller != nil {
@@ -69,7 +73,7 @@ func (l *Loader) applyFiles(ctx context.Context, s filepoll.Snapshot) error {
 			switch {
 			case bad != nil:
 			case w.file.split != nil:
-				one.value = find(pairs, items[i].field.name)
+				one.value = bytes.Clone(valueOf(pairs, items[i].field.name))
 				defer clear(one.value)
 				one.beside, one.bad = items[i].field.besidePair(pairs)
 			default:

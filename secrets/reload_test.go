@@ -551,6 +551,26 @@ func TestClosedLoadersDoNothing(t *testing.T) {
 	})
 }
 
+func TestAClosedLoaderSaysSoWhateverItLoadedFrom(t *testing.T) {
+	t.Setenv("S", rotation(0))
+	for name, source := range map[string]secrets.Source{
+		"the environment":            secrets.Env(),
+		"a file that nobody follows": secrets.Dir(filepath.Dir(write(t, t.TempDir(), "S", rotation(0)))),
+	} {
+		var cfg struct {
+			S secrets.Secret `secret:"S,kind=token"`
+		}
+		l, err := secrets.Load(t.Context(), &cfg, from(source))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		check(t, l.Reload(t.Context()), l.Close())
+		if err := l.Reload(t.Context()); !errors.Is(err, secrets.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestASecretFieldNeverChangesAndSaysSo(t *testing.T) {
 	dir := t.TempDir()
 	path := write(t, dir, "S", rotation(0))
@@ -566,6 +586,22 @@ func TestASecretFieldNeverChangesAndSaysSo(t *testing.T) {
 	check(t, l.Reload(t.Context()))
 	if f := byID(t, l)["HDN-SECRETS-021"]; secrets.Expose(cfg.S) != rotation(0) || f.Passed || !strings.Contains(f.Observed, "S") {
 		t.Errorf("%s", f)
+	}
+	check(t, os.WriteFile(path, []byte(rotation(0)), 0o600))
+	check(t, l.Reload(t.Context()))
+	if f, s := byID(t, l)["HDN-SECRETS-021"], l.Report()[0]; !f.Passed || s.Note != "" {
+		t.Errorf("the value was put back: %s, note %q", f, s.Note)
+	}
+}
+
+func TestALedgerWithoutAPathIsAFault(t *testing.T) {
+	opts := from(secrets.Env())
+	opts.Ledger = secrets.FileLedger("")
+	_, err := secrets.Load(t.Context(), &struct {
+		P string `secret:"P,public,default=x"`
+	}{}, opts)
+	if lines := faultsOf(t, err); len(lines) != 1 || !strings.Contains(lines[0], "Options.Ledger") {
+		t.Errorf("got %q", lines)
 	}
 }
 

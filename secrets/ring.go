@@ -23,7 +23,8 @@ const (
 type RingConfig struct {
 	_ [0]func()
 	// Keys is the text of the ring: "v2@2026-11-01:KEY,v1@2026-08-01:KEY", or a
-	// single KEY as [Generate] returns it. Zero is a fault.
+	// single KEY as [Generate] returns it; one line end behind it does not count.
+	// Zero is a fault.
 	Keys Secret
 	// Grace is how long a superseded key still opens what it sealed, counted
 	// from the moment its successor became primary. Default: 7 days.
@@ -81,6 +82,10 @@ func NewRing(cfg RingConfig) (*Ring, error) {
 	defer clear(text)
 	if text == nil {
 		c.Missing("Keys", "holds no keys", "set it to NewSecret of a text from Generate(32)")
+		return nil, c.Err()
+	}
+	if text = cutNewline(text); len(text) == 0 {
+		c.Missing("Keys", "holds a line end and no keys", "set it to NewSecret of a text from Generate(32)")
 		return nil, c.Err()
 	}
 	if bad := checkText(kindKey, text); bad != nil {
@@ -260,4 +265,16 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// each calls fn with every key. fn must not keep its bytes.
+func (b *ringBox) each(fn func(ringKey)) {
+	if b == nil {
+		return
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, k := range b.keys {
+		fn(k)
+	}
 }

@@ -284,6 +284,17 @@ func TestNewRingNamesEveryFault(t *testing.T) {
 			t.Error("a ring of nothing was made")
 		}
 	}
+	if _, err := NewRing(RingConfig{Keys: NewSecret("\n")}); err == nil {
+		t.Error("a ring of a line end was made")
+	}
+	for _, end := range []string{"\n", "\r\n"} { // as a file has it
+		if _, err := NewRing(RingConfig{Keys: NewSecret(testKeys[0] + end)}); err != nil {
+			t.Errorf("a line end: %v", err)
+		}
+	}
+	if _, err := NewRing(RingConfig{Keys: NewSecret(testKeys[0] + "\n\n")}); err == nil {
+		t.Error("two line ends were let through")
+	}
 }
 
 func FuzzParseRing(f *testing.F) {

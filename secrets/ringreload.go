@@ -2,18 +2,6 @@ package secrets
 
 import "runtime"
 
-// each calls fn with every key. fn must not keep it.
-func (b *ringBox) each(fn func(key []byte)) {
-	if b == nil {
-		return
-	}
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	for _, k := range b.keys {
-		fn(k.key)
-	}
-}
-
 // replace gives the ring other keys, and takes ownership of them. Calls under
 // way finish with the keys they found; those are wiped when the last of them is
 // done. The generation moves on.

@@ -106,7 +106,7 @@ func (l *Loader) remember(ctx context.Context, st *state) {
 		}
 		if it.ring != nil {
 			first, _ := it.ring.primary()
-			it.ring.inner().dated(func(k ringKey) {
+			it.ring.inner().each(func(k ringKey) {
 				stated := k.created
 				if stated.IsZero() && k.version == first {
 					stated = said.created
@@ -146,22 +146,10 @@ func (l *Loader) remember(ctx context.Context, st *state) {
 	}
 }
 
-// dated calls fn with every key. fn must not keep its bytes.
-func (b *ringBox) dated(fn func(ringKey)) {
-	if b == nil {
-		return
-	}
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	for _, k := range b.keys {
-		fn(k)
-	}
-}
-
 // review announces what came into a worse state since the last review, and
 // returns all that came into another; the first review has nothing to compare
-// with. A state whose record the audit handler
-// refused is announced at the next review. l.mu is held.
+// with. A state whose record the audit handler refused is announced at the next
+// review. l.mu is held.
 func (l *Loader) review(ctx context.Context) (changed []Status, err error) {
 	st, now := l.current(), time.Now()
 	first := !l.reviewed

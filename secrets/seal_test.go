@@ -309,6 +309,12 @@ func TestSwappedRowsAndColumnsDoNotOpen(t *testing.T) {
 	if v, err := (*Cell)(nil).Value(); v != nil || err != nil {
 		t.Errorf("%v, %v", v, err)
 	}
+	gone := column.Row("a")
+	gone.Secret = NewSecret("x")
+	gone.Secret.Destroy()
+	if v, err := gone.Value(); v != nil || !errors.Is(err, ErrNoValue) {
+		t.Errorf("a destroyed Secret would erase its row: %v, %v", v, err)
+	}
 	lost := column.Row("")
 	lost.Secret = NewSecret("x")
 	if v, err := lost.Value(); v != nil || !errors.Is(err, ErrNoRow) {

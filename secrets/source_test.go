@@ -244,7 +244,7 @@ func TestAProviderThatFailsIsAFault(t *testing.T) {
 			}
 		})
 	}
-	for _, s := range []secrets.Source{secrets.From("", new(vault)), secrets.From("x", nil)} {
+	for _, s := range []secrets.Source{secrets.From("", new(vault)), secrets.From("x", nil), secrets.From("x", (*vault)(nil))} {
 		_, err := secrets.Load(t.Context(), new(config), from(s))
 		if lines := faultsOf(t, err); !strings.Contains(lines[0], "without a name or a Provider") {
 			t.Errorf("got %q", lines)
