@@ -24,13 +24,13 @@
 //	kind=password  prefix= and minlen= (default 15 bytes, NIST SP 800-63B-4)
 //	kind=url       a URL with scheme and host, the password inside it
 //	kind=pem       one or more PEM blocks and nothing else
-//	public         not a secret: string, integer, bool or time.Duration; default= may follow
+//	public         not a secret: string, integer, bool or time.Duration; default= may follow, without commas
 //	bits=256       for kind=key: a multiple of 8, at least 256
 //	maxage=90d     age from which the secret is overdue (default 90d); due from 5/6 of it (75 days)
 //	maxage=0       no maximum age; then reason= says why, without commas, and a finding repeats it
 //	grace=7d       Ring: how long a superseded key still opens
 //	activate=10m   Ring: how long a new key only opens, so that every node knows it before one uses it
-//	optional       may be missing (not for a Ring)
+//	optional       may be missing (not for a Ring); then the field stays zero, a *Live nil, until the next Load
 //
 // A validate tag is handed to github.com/go-playground/validator/v10; what it
 // finds comes back as [hardening.ConfigError] that names field and rule only.

@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// Phrases that no random text holds: eight letters or more, because shorter
-// words do turn up in base64. Compared by letters and digits alone, letters in lower case.
+// phrases are what no random text holds: eight letters or more, because shorter
+// words do turn up in base64. Compared by letters and digits alone, letters in
+// lower case.
 var phrases = []string{
 	"changeme", "changethis", "changeit", "replaceme", "replacethis", "replacewith", "placeholder",
 	"yoursecret", "yourpassword", "yourtoken", "yourapikey", "insertyour", "enteryour",
@@ -16,14 +17,14 @@ var phrases = []string{
 	"abcdefgh", "12345678", "01234567", "deadbeef",
 }
 
-// Words that are a placeholder when nothing else is there.
+// wholes are words that are a placeholder when nothing else is there.
 var wholes = []string{
 	"secret", "passwd", "pass", "pwd", "test", "testing", "dev", "demo", "default", "none", "null", "nil", "undefined",
 	"todo", "fixme", "tbd", "admin", "root", "guest", "user", "postgres", "redis", "mysql", "mariadb", "mongo", "rabbitmq",
 	"qwerty", "letmein", "welcome", "hunter2", "example", "sample", "string", "value", "token", "key", "apikey", "redacted", "hidden", "masked",
 }
 
-// Words that begin a placeholder when a separator and no digit follow:
+// openers begin a placeholder when a separator and no digit follow:
 // your-token-here. A random text of 43 base64url characters begins so and holds
 // no digit with a probability below 1e-8.
 var openers = []string{"your", "insert", "enter", "replace", "dummy", "example", "sample", "fake", "todo", "change"}

@@ -2,8 +2,6 @@ package secrets_test
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -73,42 +71,4 @@ func TestSubscribersHoldUpNobody(t *testing.T) {
 		}
 		check(t, l.Close())
 	})
-}
-
-func ExampleLoader_Subscribe() {
-	dir := exampleMount()
-	defer os.RemoveAll(dir)
-	var cfg struct {
-		User     *secrets.Live `secret:"DB_USER,kind=token,minlen=8"`
-		Password *secrets.Live `secret:"DB_PASSWORD,kind=password"`
-	}
-	put := func(name, text string) {
-		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o400); err != nil {
-			panic(err)
-		}
-	}
-	put("DB_USER", "care-app-1")
-	put("DB_PASSWORD", "q7Wz9fKx3Lm8Tn2Vb")
-	loader, err := secrets.Load(context.Background(), &cfg, secrets.Options{Sources: []secrets.Source{secrets.Dir(dir)}, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		panic(err)
-	}
-	defer loader.Close()
-
-	done := make(chan struct{})
-	loader.Subscribe(func(c secrets.Change) { // once for both
-		pair := secrets.Together(cfg.User, cfg.Password)
-		fmt.Println(c.Names, len(secrets.Expose(pair[0])), pair[1]) // here: open a new pool with them
-		close(done)
-	})
-
-	_ = os.Remove(dir + "/DB_USER") // in a service the platform does this
-	_ = os.Remove(dir + "/DB_PASSWORD")
-	put("DB_USER", "care-app-02")
-	put("DB_PASSWORD", "Vb2Tn8Lm3Kx9fWz7q")
-	if err := loader.Reload(context.Background()); err != nil { // on SIGHUP; else within two PollIntervals
-		panic(err)
-	}
-	<-done
-	// Output: [DB_USER DB_PASSWORD] 11 [REDACTED]
 }

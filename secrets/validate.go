@@ -29,8 +29,8 @@ var validators = sync.OnceValue(func() *validator.Validate {
 
 // validate runs the validate tags over a filled copy of dst and adds what they
 // find to c. The validator's own errors hold the values they refuse, and go no
-// further than this function. failed fields (nil: none) are left out, and if only
-// Load's own fields are asked for, all others.
+// further than this function. failed fields (nil: none) are left out;
+// own leaves out all that Load does not fill.
 func (p *plan) validate(ctx context.Context, filled reflect.Value, failed []bool, own bool, c *faults.Collector) {
 	if !p.rules {
 		return

@@ -61,8 +61,9 @@ type Config struct {
 	// out of the environment when it succeeds.
 	IdentityVariable string
 	// IdentityFile is a file of identities, as age-keygen writes it, of at most
-	// 64 KiB, that others than owner and group may not read. It is read each time the encrypted
-	// file is opened, so that both can be replaced together.
+	// 64 KiB, that others than owner and group may not read, and others than the
+	// owner may not write. It is read each time the encrypted file is opened, so
+	// that both can be replaced together.
 	IdentityFile string
 	// PassphraseVariable names a variable of the environment that holds the
 	// passphrase of a file that was encrypted with age -p, in which one newline
