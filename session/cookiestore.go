@@ -160,7 +160,12 @@ func (c inCookie) Delete(ctx context.Context, ref Ref) (Record, error) {
 	if c.carried.Anonymous {
 		return c.carried, nil // it opens nothing, and must not fill the list
 	}
-	return c.carried, c.core.cookies.ends.End(ctx, ref, c.carried.Expires)
+	// Another copy may have been used since and say that it expires later.
+	until := c.carried.Expires
+	if read, err := parseContent(c.carried.Blob); err == nil && read.began.Add(c.core.cfg.Policy.Absolute).After(until) {
+		until = read.began.Add(c.core.cfg.Policy.Absolute)
+	}
+	return c.carried, c.core.cookies.ends.End(ctx, ref, until)
 }
 
 // The value of a cookie that holds its session, format 1, is

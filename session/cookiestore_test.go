@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/securecookie"
@@ -184,6 +185,33 @@ func TestTrap_OneCookieHasManySpellings(t *testing.T) {
 	if user, _ := look(t, m, id[:7]+forged); user != "" {
 		t.Error("signed by the key of another purpose")
 	}
+}
+
+// The end of a session is remembered for as long as any copy of it could live,
+// not only for as long as the copy that was sent with the logout.
+func TestTrap_ACopyThatWasUsedLongerOutlivesTheLogout(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.4.1")
+	synctest.Test(t, func(t *testing.T) {
+		m := inCookies(t, newRing("one"))
+		stolen := login(t, m, "", "ada")
+		use := func(cookie string) string {
+			t.Helper()
+			res := call(m, cookie, func(_ http.ResponseWriter, r *http.Request) { _, _ = m.Get(r.Context()) })
+			if cookie = issued(res); cookie == "" {
+				t.Fatal("use did not prolong the session")
+			}
+			return cookie
+		}
+		time.Sleep(5 * time.Minute)
+		mine := use(stolen) // until 24:05
+		time.Sleep(4 * time.Minute)
+		stolen = use(stolen) // until 24:09
+		call(m, mine, func(_ http.ResponseWriter, r *http.Request) { _ = m.Logout(r.Context()) })
+		time.Sleep(23*time.Hour + 57*time.Minute) // 24:06
+		if ended(t, m, stolen) != 1 {
+			t.Error("the copy lives again")
+		}
+	})
 }
 
 func mustCookieStore(t *testing.T) session.Store {
