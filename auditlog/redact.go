@@ -29,8 +29,18 @@ const (
 	Email      Pattern = "email"       // e-mail addresses
 )
 
-func patterns() []Pattern {
-	return []Pattern{JWT, PrivateKey, APIKey, Credential, URLUser, Assignment, PAN, IBAN, BSN, Email}
+var allPatterns = [...]Pattern{JWT, PrivateKey, APIKey, Credential, URLUser, Assignment, PAN, IBAN, BSN, Email}
+
+// patternSet is a set of patterns, a bit each.
+type patternSet uint16
+
+func bit(p Pattern) patternSet {
+	for i, q := range allPatterns {
+		if p == q {
+			return 1 << i
+		}
+	}
+	return 0
 }
 
 // RedactorConfig says what is redacted. The zero value redacts all that the
@@ -86,8 +96,8 @@ func (c *RedactorConfig) validate(f *faults.Collector, prefix string) {
 		f.Add(prefix+"DangerouslyAllow", "[]", "is empty but not nil", "leave it nil, or list patterns")
 	}
 	for i, p := range c.DangerouslyAllow {
-		if !slices.Contains(patterns(), p) {
-			f.Add(fmt.Sprintf("%sDangerouslyAllow[%d]", prefix, i), p, "is not a pattern", fmt.Sprintf("use one of %q", patterns()))
+		if !slices.Contains(allPatterns[:], p) {
+			f.Add(fmt.Sprintf("%sDangerouslyAllow[%d]", prefix, i), p, "is not a pattern", fmt.Sprintf("use one of %q", allPatterns))
 		}
 	}
 }
@@ -99,7 +109,7 @@ type Redactor struct {
 	denied  map[string]bool // normalised Keys
 	safe    map[string]bool
 	allowed map[string]bool
-	off     map[Pattern]bool
+	off     patternSet
 }
 
 // NewRedactor returns a Redactor, or every fault of cfg at once.
@@ -120,9 +130,9 @@ func newRedactor(cfg RedactorConfig) *Redactor {
 		}
 		return m
 	}
-	r := &Redactor{cfg: cfg, denied: set(cfg.Keys), safe: set(cfg.Safe), allowed: set(cfg.DangerouslyAllowKeys), off: map[Pattern]bool{}}
+	r := &Redactor{cfg: cfg, denied: set(cfg.Keys), safe: set(cfg.Safe), allowed: set(cfg.DangerouslyAllowKeys)}
 	for _, p := range cfg.DangerouslyAllow {
-		r.off[p] = true
+		r.off |= bit(p)
 	}
 	return r
 }
@@ -141,18 +151,22 @@ func mark(p Pattern) string { return "[REDACTED:" + string(p) + "]" }
 
 // String returns s with every pattern replaced by its mark, and shortened to
 // 8 KiB. It allocates nothing if there is nothing to redact.
-func (r *Redactor) String(s string) string {
+func (r *Redactor) String(s string) string { return r.clean(s, 0) }
+
+// clean is String without the patterns in but.
+func (r *Redactor) clean(s string, but patternSet) string {
 	full := s
 	if len(s) > maxScan {
 		s = s[:maxScan] // what is cut here lies behind what is shown
 	}
-	m, found := r.find(s, 0)
+	sc := r.scan(s, but)
+	m, found := sc.next(0)
 	if !found {
 		return text.Clip(full, maxString)
 	}
 	var b []byte
 	at := 0
-	for ; found && m.start < maxString; m, found = r.find(s, at) {
+	for ; found && m.start < maxString; m, found = sc.next(at) {
 		b = append(b, s[at:m.start]...)
 		b = append(b, mark(m.pattern)...)
 		at = m.end

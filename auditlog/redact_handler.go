@@ -89,7 +89,7 @@ func (h *redactHandler) cleanText(s string) bool {
 }
 
 func (h *redactHandler) cleanAttr(a slog.Attr, depth int) bool {
-	if h.r.hides(a.Key) || !h.cleanText(a.Key) {
+	if how := h.r.rank(a.Key); how == secret || how == weak && !countsOnly(a.Value) || !h.cleanText(a.Key) {
 		return false
 	}
 	switch a.Value.Kind() {

@@ -1,6 +1,9 @@
 package auditlog
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // normalise folds a key so that spelling does not decide what is secret:
 // "X-Api-Key", "x_api_key" and "xApiKey" are one name.
@@ -22,15 +25,30 @@ func appendNormal(b []byte, key string) []byte {
 	return b
 }
 
-// hides reports whether nothing under this key may be shown.
-func (r *Redactor) hides(key string) bool {
+// rank is how much a name says about the value under it.
+type rank uint8
+
+const (
+	shown  rank = iota
+	weak        // a text is hidden, a number or a word is not: "tokens", "session"
+	secret      // nothing is shown
+)
+
+// rank says how much of what stands under this key may be shown.
+func (r *Redactor) rank(key string) rank {
 	var buf [64]byte
 	n := appendNormal(buf[:0], key)
-	if r.allowed[string(n)] {
-		return false
+	if len(r.allowed) > 0 && r.allowed[string(n)] {
+		return shown
 	}
-	return r.denied[string(n)] || deniedBytes(n)
+	if len(r.denied) > 0 && r.denied[string(n)] {
+		return secret
+	}
+	return rankName(n)
 }
+
+// hides reports whether nothing under this key may be shown.
+func (r *Redactor) hides(key string) bool { return r.rank(key) == secret }
 
 func (r *Redactor) isSafe(key string) bool {
 	if len(r.safe) == 0 {
@@ -41,7 +59,63 @@ func (r *Redactor) isSafe(key string) bool {
 }
 
 // deniedName is deniedBytes for a name that is normalised already.
-func deniedName(n string) bool { return deniedBytes([]byte(n)) }
+func deniedName(n string) bool { return rankName([]byte(n)) == secret }
+
+// unversioned cuts what numbers a name: "token1", "db_pwd2", "token_v2".
+func unversioned(n []byte) []byte {
+	end := len(n)
+	for end > 0 && is(n[end-1], digit) {
+		end--
+	}
+	if end < len(n) && end > 1 && n[end-1] == 'v' {
+		end--
+	}
+	if end == 0 {
+		return n
+	}
+	return n[:end]
+}
+
+// rankName looks at a normalised name. It runs for every key of every record.
+func rankName(n []byte) rank {
+	if deniedBytes(n) {
+		return secret
+	}
+	if len(n) > 0 && (is(n[len(n)-1], digit) || hasSuffix(n, "value")) {
+		u := unversioned(n)
+		if hasSuffix(u, "value") {
+			u = u[:len(u)-len("value")]
+		}
+		if deniedBytes(u) {
+			return secret
+		}
+		n = u
+	}
+	i := bytes.Index(n, tokenName)
+	if i < 0 {
+		return shown
+	}
+	switch rest := string(n[i+len(tokenName):]); rest {
+	case "s":
+		return weak
+	case "hint", "old", "new", "current", "previous", "next", "raw", "str", "string", "data", "text", "header":
+		return secret
+	}
+	return shown
+}
+
+var tokenName = []byte("token")
+
+// assigned ranks names that are innocent as keys of attributes, where a room
+// puts a count or a keyed prefix, but not in a text.
+func assigned(name string) rank {
+	var buf [64]byte
+	switch string(unversioned(appendNormal(buf[:0], name))) {
+	case "session", "sess", "phpsessid", "jsessionid", "connectsid":
+		return weak
+	}
+	return shown
+}
 
 // deniedBytes knows the names of secrets and of numbers and addresses that
 // identify a person. It runs for every key of every record.

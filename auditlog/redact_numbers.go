@@ -1,23 +1,54 @@
 package auditlog
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // number looks at the digits s[i:end], which no digit precedes.
-func (r *Redactor) number(s string, from, i, end int) (match, bool) {
-	if !r.off[IBAN] {
+func (sc *scanner) number(from, i, end int) (match, bool) {
+	s := sc.s
+	if !sc.isOff(IBAN) {
 		if m, ok := iban(s, from, i); ok {
 			return m, true
 		}
 	}
-	if i > 0 && (is(s[i-1], word) || i > 1 && (s[i-1] == '.' || s[i-1] == ',') && is(s[i-2], digit)) {
-		return match{}, false // part of a name or of a decimal
+	if !numberBegins(s, i) {
+		return match{}, false
 	}
-	if !r.off[PAN] {
+	if !sc.isOff(PAN) {
 		if m, ok := pan(s, i, end); ok {
 			return m, true
 		}
 	}
 	return bsn(s, i, end)
+}
+
+// numberBegins reports whether a number may begin at i: not within a name, a
+// hexadecimal text or a decimal, but behind '_' and behind a word of letters
+// ("bsn123456782").
+func numberBegins(s string, i int) bool {
+	if i == 0 {
+		return true
+	}
+	switch c := s[i-1]; {
+	case c == '_':
+		return true
+	case c == '.' || c == ',':
+		return i < 2 || !is(s[i-2], digit)
+	case c >= 0x80:
+		r, _ := utf8.DecodeLastRuneInString(s[:i])
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	case !is(c, word):
+		return true
+	}
+	start, hex := i, true
+	for start > 0 && i-start <= 20 && (s[start-1]|0x20) >= 'a' && (s[start-1]|0x20) <= 'z' {
+		start--
+		hex = hex && (s[start]|0x20) <= 'f'
+	}
+	return i-start >= 2 && i-start <= 20 && !hex && (start == 0 || !is(s[start-1], word) || s[start-1] == '_')
 }
 
 // ends reports whether a number may end at i: what follows must not be part of
@@ -26,23 +57,50 @@ func ends(s string, i int) bool {
 	if i >= len(s) {
 		return true
 	}
-	if is(s[i], word) {
+	switch c := s[i]; {
+	case c == '_':
+		return true
+	case c >= 0x80:
+		r, _ := utf8.DecodeRuneInString(s[i:])
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	case is(c, word):
 		return false
 	}
 	return (s[i] != '.' && s[i] != ',') || i+1 >= len(s) || !is(s[i+1], digit)
 }
 
-// groups reads digits in groups of these lengths with one separator, ' ', '-'
-// or '.', between them, and returns where they end and the digits alone.
+// separator returns the length of the separator between groups of digits at i,
+// or 0: a space, '-', '.', '_', or one of Unicode's unbreakable or thin ones.
+func separator(s string, i int) int {
+	if i >= len(s) {
+		return 0
+	}
+	switch s[i] {
+	case ' ', '-', '.', '_':
+		return 1
+	}
+	if s[i] < 0x80 {
+		return 0
+	}
+	switch r, n := utf8.DecodeRuneInString(s[i:]); r {
+	case '\u00a0', '\u202f', '\u2007', '\u2009', '\u200a', '\u2010', '\u2011', '\u2012', '\u2013':
+		return n
+	}
+	return 0
+}
+
+// groups reads digits in groups of these lengths with one separator between
+// them, and returns where they end and the digits alone.
 func groups(s string, i int, lengths ...int) (end int, digits [19]byte, n int, ok bool) {
-	var sep byte
+	sep := ""
 	for g, length := range lengths {
 		if g > 0 {
-			if i >= len(s) || (s[i] != ' ' && s[i] != '-' && s[i] != '.') || sep != 0 && s[i] != sep {
+			w := separator(s, i)
+			if w == 0 || sep != "" && s[i:i+w] != sep {
 				return 0, digits, 0, false
 			}
-			sep = s[i]
-			i++
+			sep = s[i : i+w]
+			i += w
 		}
 		for range length {
 			if i >= len(s) || !is(s[i], digit) {
@@ -94,16 +152,21 @@ func luhn(d string) bool {
 	return sum%10 == 0
 }
 
-// bsn matches nine digits that pass the 11-proef, together or as 4-2-3.
+// bsn matches nine digits that pass the 11-proef, together, as 4-2-3 or 3-3-3.
 func bsn(s string, i, end int) (match, bool) {
-	if end-i == 9 {
+	switch end - i {
+	case 9:
 		return match{i, end, BSN}, ends(s, end) && elevenproof(s[i:end])
+	case 4:
+		if end, digits, n, ok := groups(s, i, 4, 2, 3); ok {
+			return match{i, end, BSN}, elevenproof(string(digits[:n]))
+		}
+	case 3:
+		if end, digits, n, ok := groups(s, i, 3, 3, 3); ok {
+			return match{i, end, BSN}, elevenproof(string(digits[:n]))
+		}
 	}
-	if end-i != 4 {
-		return match{}, false
-	}
-	end, digits, n, ok := groups(s, i, 4, 2, 3)
-	return match{i, end, BSN}, ok && elevenproof(string(digits[:n]))
+	return match{}, false
 }
 
 func elevenproof(d string) bool {

@@ -52,34 +52,88 @@ var classes = func() (t [256]uint8) {
 
 func is(c byte, class uint8) bool { return classes[c]&class != 0 }
 
-// find returns the first match in s at or after from. It walks the text twice,
-// here and in shapes, each time once and without allocating.
+// find returns the first match in s at or after from.
 func (r *Redactor) find(s string, from int) (match, bool) {
-	own, found := r.findOwn(s, from)
-	limit := s
-	if found { // an issuer's token counts only if it begins no later
-		limit = s[:min(len(s), own.end+maxToken)]
+	sc := r.scan(s, 0)
+	return sc.next(from)
+}
+
+// scanner finds the matches of one text from its beginning to its end, in time
+// linear in its length: what it has found or read ahead of its place it keeps.
+type scanner struct {
+	r    *Redactor
+	s    string
+	off  patternSet
+	own  match // the next of the room's own patterns, if hasOwn
+	iss  match // the next token in the form of an issuer, if hasIss
+	done bool  // both were searched for
+
+	hasOwn, hasIss bool
+	issuers        shapes.Scanner
+
+	runEnd  int // where the base64url run ends that was read last
+	urlEnd  int // where the URL ends that was read last
+	urlLast int // and its last '@'
+	lookups int // characters read ahead of the walk, for the proof of linear time
+}
+
+// scan prepares to search s for all patterns but those that are off for r, and
+// those in but.
+func (r *Redactor) scan(s string, but patternSet) scanner {
+	return scanner{r: r, s: s, off: r.off | but}
+}
+
+func (sc *scanner) isOff(p Pattern) bool { return sc.off != 0 && sc.off&bit(p) != 0 }
+
+// next returns the first match at or after from, which must not be less than
+// the end of the match before. Matches that overlap are one.
+func (sc *scanner) next(from int) (match, bool) {
+	long := len(sc.s) >= minToken
+	if !sc.done {
+		sc.done = true
+		sc.own, sc.hasOwn = sc.findOwn(from)
+		if long {
+			sc.issuers = shapes.NewScanner(sc.s)
+			sc.iss, sc.hasIss = sc.findIssued(from)
+		}
 	}
-	if len(s)-from < minToken {
-		return own, found
+	if !sc.hasOwn && !sc.hasIss {
+		return match{}, false
 	}
+	m := sc.own
+	if !sc.hasOwn || sc.hasIss && sc.iss.start <= m.start {
+		m = sc.iss
+	}
+	for {
+		switch {
+		case sc.hasOwn && sc.own.start < m.end:
+			m.end = max(m.end, sc.own.end)
+			sc.own, sc.hasOwn = sc.findOwn(m.end)
+		case sc.hasIss && sc.iss.start < m.end:
+			m.end = max(m.end, sc.iss.end)
+			sc.iss, sc.hasIss = sc.findIssued(m.end)
+		default:
+			return m, true
+		}
+	}
+}
+
+// findIssued looks for the published shapes.
+func (sc *scanner) findIssued(from int) (match, bool) {
 	for at := from; ; {
-		m, ok := shapes.Next(limit, at)
-		if !ok || found && m.Start > own.start {
-			return own, found
+		m, ok := sc.issuers.Next(at)
+		if !ok {
+			return match{}, false
 		}
 		p := APIKey
 		switch m.ID {
 		case "private-key":
 			p = PrivateKey
-			m.End = max(m.End, blockEnd(s, m.Start, m.End))
+			m.End = max(m.End, blockEnd(sc.s, m.Start, m.End))
 		case "jwt":
 			p = JWT
 		}
-		if !r.off[p] {
-			if found && own.start <= m.Start && own.end > m.End {
-				m.End = own.end
-			}
+		if !sc.isOff(p) {
 			return match{m.Start, m.End, p}, true
 		}
 		at = m.End
@@ -89,9 +143,6 @@ func (r *Redactor) find(s string, from int) (match, bool) {
 // minToken is less than the shortest token that any issuer publishes, so that
 // keys and short values cost one walk only.
 const minToken = 16
-
-// maxToken is how far behind a match of ours a longer token is looked for.
-const maxToken = 4096
 
 // blockEnd finds the end of a PEM block in the whole text.
 func blockEnd(s string, start, end int) int {
@@ -106,7 +157,9 @@ func blockEnd(s string, start, end int) int {
 	return end
 }
 
-func (r *Redactor) findOwn(s string, from int) (match, bool) {
+// findOwn looks for what has no published literal.
+func (sc *scanner) findOwn(from int) (match, bool) {
+	s := sc.s
 	for i := from; i < len(s); i++ {
 		c := s[i]
 		if classes[c]&trigger == 0 {
@@ -116,33 +169,44 @@ func (r *Redactor) findOwn(s string, from int) (match, bool) {
 		var ok bool
 		switch c {
 		case '@':
-			m, ok = email(s, from, i)
+			if m, ok = driverUser(s, from, i); !ok || sc.isOff(URLUser) {
+				m, ok = email(s, from, i)
+			}
 		case ':', '=':
-			if m, ok = urlUser(s, i); !ok || r.off[URLUser] {
-				m, ok = r.assignment(s, from, i)
+			if m, ok = sc.urlUser(i); !ok || sc.isOff(URLUser) {
+				m, ok = sc.assignment(from, i)
 			}
 		case 'b', 'B':
-			if i == 0 || !is(s[i-1], word) {
+			if begins(s, i) {
 				m, ok = credential(s, i)
 			}
 		case 'e':
-			if i == 0 || !is(s[i-1], word) {
-				m, ok = jwt(s, i)
+			if !sc.isOff(JWT) && begins(s, i) {
+				m, ok = sc.jwt(i)
 			}
 		default: // a digit
 			end := i + 1
 			for end < len(s) && is(s[end], digit) {
 				end++
 			}
-			if m, ok = r.number(s, from, i, end); !ok {
+			if m, ok = sc.number(from, i, end); !ok {
 				i = end - 1
 			}
 		}
-		if ok && !r.off[m.pattern] {
+		if ok && !sc.isOff(m.pattern) {
 			return m, true
 		}
 	}
 	return match{}, false
+}
+
+// begins reports whether a token may begin at i: behind anything but a letter
+// or digit, or behind an escape that ends in one ("\n", "%3D").
+func begins(s string, i int) bool {
+	if i == 0 || !is(s[i-1], word) || s[i-1] == '_' {
+		return true
+	}
+	return i >= 2 && s[i-2] == '\\' || i >= 3 && s[i-3] == '%' || i >= 6 && s[i-6] == '\\' && s[i-5] == 'u'
 }
 
 // email matches around the '@' at i (RFC 5321, without quoted local parts and
@@ -180,30 +244,85 @@ func email(s string, from, i int) (match, bool) {
 	return match{start, end, Email}, true
 }
 
-// urlUser matches the user information of the authority behind "://".
-func urlUser(s string, i int) (match, bool) {
+// driverUser matches user and password before the address of a database
+// driver: "user:password@tcp(host:3306)/name".
+func driverUser(s string, from, i int) (match, bool) {
+	j := i + 1
+	for j < len(s) && j < i+8 && s[j] >= 'a' && s[j] <= 'z' {
+		j++
+	}
+	if j == i+1 || j >= len(s) || s[j] != '(' {
+		return match{}, false
+	}
+	start, colon := i, false
+	for start > from && i-start < 512 && strings.IndexByte(" \t\r\n\"", s[start-1]) < 0 {
+		start--
+		colon = colon || s[start] == ':'
+	}
+	return match{start, i, URLUser}, colon
+}
+
+// urlUser matches the user information behind "://". A password that holds '/',
+// '?' or '#' unescaped, which url.Parse quotes in its error, makes the rest of
+// it look like a path: behind "user:" everything up to the last '@' counts,
+// also what could be a port and a path.
+func (sc *scanner) urlUser(i int) (match, bool) {
+	s := sc.s
 	if !strings.HasPrefix(s[i:], "://") {
 		return match{}, false
 	}
 	start := i + len("://")
-	at := -1
-	for j := start; j < len(s) && strings.IndexByte("/?# \t\r\n\"'<>", s[j]) < 0; j++ {
-		if s[j] == '@' {
-			at = j
+	if start >= sc.urlEnd { // the URL around an earlier "://" ends before this one
+		j := start
+		sc.urlLast = -1
+		for j < len(s) && strings.IndexByte(" \t\r\n\"", s[j]) < 0 {
+			if s[j] == '@' {
+				sc.urlLast = j
+			}
+			j++
 		}
+		sc.urlEnd = j
+		sc.lookups += j - start
+	}
+	if sc.urlLast <= start {
+		return match{}, false
+	}
+	at, colon := -1, false
+	j := start
+	for ; j < sc.urlEnd && strings.IndexByte("/?#", s[j]) < 0; j++ {
+		switch s[j] {
+		case '@':
+			at = j
+		case ':':
+			colon = true
+		case '[':
+			if j == start { // an IPv6 address
+				return match{}, false
+			}
+		}
+	}
+	sc.lookups += j - start
+	if colon {
+		at = sc.urlLast
 	}
 	return match{start, at, URLUser}, at > start
 }
 
 // jwt matches a compact JWS or JWE: a base64url JSON object, a dot, and more.
-func jwt(s string, i int) (match, bool) {
+func (sc *scanner) jwt(i int) (match, bool) {
+	s := sc.s
 	if !strings.HasPrefix(s[i:], "eyJ") {
 		return match{}, false
 	}
-	end := i
-	for end < len(s) && is(s[end], b64url) {
-		end++
+	if i >= sc.runEnd {
+		end := i
+		for end < len(s) && is(s[end], b64url) {
+			end++
+		}
+		sc.lookups += end - i
+		sc.runEnd = end
 	}
+	end := sc.runEnd
 	if end-i < 10 || end+2 >= len(s) || s[end] != '.' || s[end+1] != '.' && !is(s[end+1], b64url) { // ".." without an encrypted key
 		return match{}, false
 	}
@@ -251,86 +370,4 @@ func credential(s string, i int) (match, bool) {
 // foldPrefix compares ASCII letters without regard to case.
 func foldPrefix(s, lower string) bool {
 	return len(s) >= len(lower) && strings.EqualFold(s[:len(lower)], lower)
-}
-
-// assignment matches the value behind a denied name and ':' or '=' at i, as in
-// DSNs, JSON, headers and query strings.
-func (r *Redactor) assignment(s string, from, i int) (match, bool) {
-	end := i
-	for end > from && (s[end-1] == ' ' || s[end-1] == '"' || s[end-1] == '\'' || s[end-1] == '\\') {
-		end--
-	}
-	start := end
-	for start > from && end-start < 64 && (is(s[start-1], word) || s[start-1] == '-' || s[start-1] == '.') {
-		start--
-	}
-	name := s[start:end]
-	if name == "" || !r.hides(name) {
-		return match{}, false
-	}
-	v := i + 1
-	for v < len(s) && (s[v] == ' ' || s[v] == '\t' || s[v] == '=' || s[v] == '>') { // "==", "=>"
-		v++
-	}
-	var buf [64]byte
-	n := appendNormal(buf[:0], name)
-	header := hasSuffix(n, "authorization") || hasSuffix(n, "cookie")
-	stop := valueEnd(s, v, header)
-	if stop == v || strings.HasPrefix(s[v:], "[REDACTED") {
-		return match{}, false
-	}
-	switch strings.Trim(s[v:stop], `"'\`) {
-	case "", "true", "false", "null", "nil", "<nil>":
-		return match{}, false
-	}
-	if q := s[v]; (q == '"' || q == '\'') && stop-v > 1 && s[stop-1] == q { // keep the quotes: JSON stays JSON
-		return match{v + 1, stop - 1, Assignment}, true
-	}
-	return match{v, stop, Assignment}, true
-}
-
-// valueEnd returns where the value at v ends. A value that is opened and not
-// closed reaches to the end of the text.
-func valueEnd(s string, v int, header bool) int {
-	if v >= len(s) {
-		return v
-	}
-	escaped := strings.HasPrefix(s[v:], `\"`)
-	switch {
-	case escaped:
-		if j := strings.Index(s[v+2:], `\"`); j >= 0 {
-			return v + 2 + j + 2
-		}
-		return len(s)
-	case s[v] == '"' || s[v] == '\'':
-		for j := v + 1; j < len(s); j++ {
-			if s[j] == '\\' {
-				j++
-			} else if s[j] == s[v] {
-				return j + 1
-			}
-		}
-		return len(s)
-	case s[v] == '{' || s[v] == '[':
-		depth := 0
-		for j := v; j < len(s); j++ {
-			switch s[j] {
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return j + 1
-				}
-			}
-		}
-		return len(s)
-	}
-	stops := " \t\r\n\"'&,;)<>|}]"
-	if header {
-		stops = "\r\n\""
-	}
-	if j := strings.IndexAny(s[v:], stops); j >= 0 {
-		return v + j
-	}
-	return len(s)
 }

@@ -71,7 +71,7 @@ func TestAssignmentsAndCredentials(t *testing.T) {
 		"host=db password='hun ter2' port=1":                "host=db password='[REDACTED:assignment]' port=1",
 		`{"password":"hunter2","n":1}`:                      `{"password":"[REDACTED:assignment]","n":1}`,
 		`{"secret": {"a":"b"}, "n":1}`:                      `{"secret": [REDACTED:assignment], "n":1}`,
-		`{\"api_key\":\"hunter2\"}`:                         `{\"api_key\":[REDACTED:assignment]}`,
+		`{\"api_key\":\"hunter2\"}`:                         `{\"api_key\":\"[REDACTED:assignment]\"}`,
 		"Cookie: a=hunter2; b=c\nHost: x":                   "Cookie: [REDACTED:assignment]\nHost: x",
 		"Authorization: Digest hunter2":                     "Authorization: [REDACTED:assignment]",
 		"GET /x?access_token=hunter2&a=b":                   "GET /x?access_token=[REDACTED:assignment]&a=b",
@@ -88,7 +88,7 @@ func TestAssignmentsAndCredentials(t *testing.T) {
 		"password=[REDACTED:assignment]":                    "password=[REDACTED:assignment]",
 		"https://example.nl/a@b.nl":                         "https://example.nl/[REDACTED:email]",
 		"-----BEGIN RSA PRIVATE KEY-----\nhunter":           "[REDACTED:private-key]",
-		"token=ghp_0123456789abcdefghijABCDEFGHIJ012345x;y": "token=[REDACTED:assignment];y",
+		"token=ghp_0123456789abcdefghijABCDEFGHIJ012345x;y": "token=[REDACTED:assignment]",
 	} {
 		if got := r.String(in); got != want {
 			t.Errorf("%q became\n%q, want\n%q", in, got, want)
@@ -207,6 +207,11 @@ func TestNoPlantedSecretSurvives(t *testing.T) {
 		"header":                   slog.Any("h", http.Header{"Authorization": {"Bearer " + planted}, "Cookie": {planted}}),
 		"url":                      slog.Any("u", u),
 		"url value":                slog.Any("u", *u),
+		"cookie":                   slog.Any("c", &http.Cookie{Name: "id", Value: planted}),
+		"cookie value":             slog.Any("c", http.Cookie{Name: "id", Value: planted, Raw: planted}),
+		"cookies":                  slog.Any("c", []*http.Cookie{{Name: "id", Value: planted}, nil}),
+		"cookie in a map":          slog.Any("c", map[string]any{"x": []http.Cookie{{Name: "id", Value: planted, Unparsed: []string{planted}}}}),
+		"response":                 slog.Any("r", &http.Response{Status: "200 OK", Request: req, Header: http.Header{"X": {planted}}}),
 		"url values":               slog.Any("q", url.Values{"password": {planted}}),
 		"request":                  slog.Any("r", req),
 		"bytes":                    slog.Any("b", []byte("card "+card)),

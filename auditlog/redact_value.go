@@ -28,7 +28,7 @@ type walker struct {
 
 // attr redacts one attribute: its key, and what stands under it.
 func (w *walker) attr(a slog.Attr, depth int) slog.Attr {
-	if w.r.hides(a.Key) {
+	if how := w.r.rank(a.Key); how == secret || how == weak && !countsOnly(a.Value) {
 		return slog.Attr{Key: w.r.String(a.Key), Value: w.hidden(a.Value)}
 	}
 	return slog.Attr{Key: w.r.String(a.Key), Value: w.value(a.Value, depth, w.r.isSafe(a.Key))}
@@ -40,6 +40,18 @@ func (w *walker) hidden(v slog.Value) slog.Value {
 		return v
 	}
 	return slog.StringValue(redactedKey)
+}
+
+// countsOnly reports whether the value under a weak name ("tokens") is a number
+// or a time, which is no token.
+func countsOnly(v slog.Value) bool {
+	switch v.Kind() {
+	case slog.KindString:
+		return !telling(v.String(), true)
+	case slog.KindInt64, slog.KindUint64, slog.KindFloat64, slog.KindBool, slog.KindDuration, slog.KindTime:
+		return true
+	}
+	return false
 }
 
 func (w *walker) value(v slog.Value, depth int, safe bool) slog.Value {
@@ -129,6 +141,18 @@ func (w *walker) any(v any, depth int, safe bool) (out any) {
 		return w.url(*x)
 	case url.URL:
 		return w.url(x)
+	case *http.Cookie:
+		if x == nil {
+			return nil
+		}
+		return w.cookie(*x)
+	case http.Cookie:
+		return w.cookie(x)
+	case *http.Response:
+		if x == nil {
+			return nil
+		}
+		return w.text(x.Status, false)
 	case *http.Request: // the query and the headers hold too much to list
 		if x == nil {
 			return nil
@@ -159,6 +183,9 @@ func (w *walker) any(v any, depth int, safe bool) (out any) {
 	}
 	return w.reflect(v, reflect.ValueOf(v), depth, safe)
 }
+
+// cookie shows that there is a cookie of this name, never its value.
+func (w *walker) cookie(c http.Cookie) string { return w.text(c.Name, false) + "=" + redactedKey }
 
 func isNil(v reflect.Value) bool {
 	switch v.Kind() {
@@ -260,17 +287,18 @@ func (w *walker) mapping(rv reflect.Value, depth int) any {
 
 // put redacts one member of a map or struct.
 func (w *walker) put(out map[string]any, key string, v reflect.Value, depth int) {
-	shown := w.r.String(key)
-	for n := 2; out[shown] != nil; n++ { // two keys may have become one
-		shown = w.r.String(key) + "#" + strconv.Itoa(n)
+	name := w.r.String(key)
+	for n := 2; out[name] != nil; n++ { // two keys may have become one
+		name = w.r.String(key) + "#" + strconv.Itoa(n)
 	}
+	how := w.r.rank(key)
 	switch {
-	case !w.r.hides(key):
-		out[shown] = w.element(v, depth, w.r.isSafe(key))
+	case how == weak && (v.CanInt() || v.CanUint() || v.CanFloat()), how < weak:
+		out[name] = w.element(v, depth, w.r.isSafe(key))
 	case v.Kind() == reflect.Bool:
-		out[shown] = v.Bool()
+		out[name] = v.Bool()
 	default:
-		out[shown] = redactedKey
+		out[name] = redactedKey
 	}
 }
 

@@ -278,8 +278,9 @@ func markedLines(text string) map[int]bool {
 
 func tokenHits(text string) []hit {
 	var hits []hit
+	tokens := shapes.NewScanner(text)
 	for from := 0; ; {
-		m, ok := shapes.Next(text, from)
+		m, ok := tokens.Next(from)
 		if !ok {
 			return hits
 		}

@@ -9,6 +9,7 @@ package shapes
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -68,6 +69,7 @@ type part struct {
 	literal     string
 	class       *class
 	least, most int
+	run         int // of a run without an end: its number among those of all patterns
 }
 
 // compile reads a pattern: literals, and runs written {a36} (exactly 36), {a20+}
@@ -90,8 +92,8 @@ func compile(pattern string) []part {
 	return parts
 }
 
-// unbounded is longer than any token; a run is cut there.
-const unbounded = 1 << 16
+// unbounded marks a run that ends where its characters end.
+const unbounded = math.MaxInt
 
 func compileRun(run string) part {
 	p := part{class: classOf(run[0])}
@@ -115,17 +117,26 @@ func compileRun(run string) part {
 	return p
 }
 
-// match reports the end of the parts at the start of s. A run takes all it can
-// get, and one that is longer than its shape allows does not match: those
-// characters are something else.
-func match(parts []part, s string) (end int, ok bool) {
-	i := 0
-	for k, p := range parts {
+// match reports the end of the parts at s[i]. A run takes all it can get, and
+// one that is longer than its shape allows does not match: those characters
+// are something else.
+func (sc *Scanner) match(parts []part, i int) (end int, ok bool) {
+	s := sc.s
+	for k := range parts {
+		p := &parts[k]
 		if p.class == nil {
 			if !strings.HasPrefix(s[i:], p.literal) {
 				return 0, false
 			}
 			i += len(p.literal)
+			continue
+		}
+		if p.most == unbounded {
+			end := sc.runEnd(p, i)
+			if end-i < p.least {
+				return 0, false
+			}
+			i = end
 			continue
 		}
 		// A literal behind a run of fixed length may consist of the run's own
@@ -138,10 +149,30 @@ func match(parts []part, s string) (end int, ok bool) {
 		for n < limit && i+n < len(s) && p.class[s[i+n]] {
 			n++
 		}
+		sc.steps += n
 		if n < p.least || n > p.most {
 			return 0, false
 		}
 		i += n
 	}
 	return i, true
+}
+
+// runEnd returns where the run of p's characters that holds i ends. What is
+// known of a run is kept: a text in which a token begins every few characters,
+// each reaching to the end of the same run, would else be read again for each
+// of them, in quadratic time. As the beginnings move on, so does the place of
+// each part, and no part reads a character twice.
+func (sc *Scanner) runEnd(p *part, i int) int {
+	known := &sc.runs[p.run]
+	if i >= known.start && i < known.end {
+		return known.end
+	}
+	end := i
+	for end < len(sc.s) && p.class[sc.s[end]] {
+		end++
+	}
+	sc.steps += end - i
+	*known = span{i, end}
+	return end
 }

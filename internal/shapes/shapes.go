@@ -18,8 +18,15 @@ var byFirst = index()
 
 func index() *[256][]shape {
 	var t [256][]shape
+	runs := 0
 	for _, p := range patterns {
 		s := shape{p.id, compile(p.pattern)}
+		for k := range s.parts {
+			if s.parts[k].most == unbounded {
+				s.parts[k].run = runs
+				runs++
+			}
+		}
 		if first := s.parts[0]; first.class == nil {
 			t[first.literal[0]] = append(t[first.literal[0]], s)
 		} else {
@@ -30,8 +37,28 @@ func index() *[256][]shape {
 			}
 		}
 	}
+	if runs > maxRuns {
+		panic("shapes: more runs without an end than a Scanner remembers")
+	}
 	return &t
 }
+
+// maxRuns is how many runs without an end the patterns may have in all.
+const maxRuns = 48
+
+type span struct{ start, end int }
+
+// Scanner finds the tokens of one text, in time linear in its length however
+// often [Scanner.Next] is called with a growing position. The zero value scans
+// the empty text.
+type Scanner struct {
+	s     string
+	runs  [maxRuns]span
+	steps int // characters read ahead of the walk, for the proof of linear time
+}
+
+// NewScanner returns a Scanner of s.
+func NewScanner(s string) Scanner { return Scanner{s: s} }
 
 // IDs lists the ids of all shapes, sorted.
 func IDs() []string {
@@ -48,14 +75,22 @@ func IDs() []string {
 var alnum = classOf('a')
 
 // Next returns the first token in s at or after from. It allocates nothing.
+// For all tokens of a text use a [Scanner].
 func Next(s string, from int) (Match, bool) {
+	sc := Scanner{s: s}
+	return sc.Next(from)
+}
+
+// Next returns the first token at or after from. It allocates nothing.
+func (sc *Scanner) Next(from int) (Match, bool) {
+	s := sc.s
 	inWord := from > 0 && alnum[s[from-1]]
 	for i := from; i < len(s); i++ {
 		b := s[i]
 		if candidates := byFirst[b]; candidates != nil && (!inWord || !alnum[b] || escaped(s, i)) {
 			for k := range candidates {
-				if end, ok := match(candidates[k].parts, s[i:]); ok {
-					return Match{candidates[k].id, i, blockEnd(candidates[k].id, s, i, i+end)}, true
+				if end, ok := sc.match(candidates[k].parts, i); ok {
+					return Match{candidates[k].id, i, blockEnd(candidates[k].id, s, i, end)}, true
 				}
 			}
 		}

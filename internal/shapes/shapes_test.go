@@ -120,3 +120,30 @@ func BenchmarkNextClean(b *testing.B) {
 		}
 	}
 }
+
+// Counted, not timed: what is read ahead of the walk grows with the text and
+// no faster, also for texts in which tokens begin everywhere and never end.
+func TestScanningIsLinear(t *testing.T) {
+	units := []string{"eyJ-", "ZXlK-", "ops_eyJ-", "eyJ-.eyJ-", "eyJaaaaaaaa.", "eyJaaaaaaaa.eyJaaaaaaaa.", "fm2_", "xoxb-", "xapp-1-A-", "hvs.", "hvs.-", "ya29.", "ATATT3-", "-----BEGIN PRIVATE KEY-----", "1", "-1", "ops_eyJ.sntrys_eyJ="}
+	for _, p := range patterns { // every literal beginning, over and over
+		if first := compile(p.pattern)[0]; first.class == nil {
+			units = append(units, first.literal, first.literal+"-", first.literal+"_")
+		}
+	}
+	cost := func(s string) int {
+		sc := NewScanner(s)
+		for at := 0; ; {
+			m, ok := sc.Next(at)
+			if !ok {
+				return sc.steps
+			}
+			at = m.End
+		}
+	}
+	for _, u := range units {
+		small, large := strings.Repeat(u, 4<<10/len(u)), strings.Repeat(u, 64<<10/len(u))
+		if a, b := cost(small), cost(large); b > 17*a+1000 || b > 500*len(large) {
+			t.Errorf("%q: %d steps for %d bytes, %d for %d", u, a, len(small), b, len(large))
+		}
+	}
+}

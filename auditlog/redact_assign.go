@@ -1,0 +1,232 @@
+package auditlog
+
+import "strings"
+
+// assignment matches the value behind a denied name and ':' or '=' at i, as in
+// DSNs, JSON (also JSON within JSON), headers and query strings.
+func (sc *scanner) assignment(from, i int) (match, bool) {
+	s := sc.s
+	end := i
+	for end > from && isSpace(s[end-1]) {
+		end--
+	}
+	quoted := false
+	for end > from && (s[end-1] == '"' || s[end-1] == '\'' || s[end-1] == '\\') {
+		quoted = true
+		end--
+	}
+	if !quoted && strings.IndexByte(s[end:i], '\n') >= 0 {
+		return match{}, false
+	}
+	start := end
+	for start > from && end-start < 64 && (is(s[start-1], word) || s[start-1] == '-' || s[start-1] == '.') {
+		start--
+	}
+	name := s[start:end]
+	if name == "" {
+		return match{}, false
+	}
+	how := sc.r.rank(name)
+	if how == shown {
+		how = assigned(name)
+	}
+	if how == shown {
+		return match{}, false
+	}
+	v := i + 1
+	for v < len(s) && (s[v] == ' ' || s[v] == '\t' || s[v] == '=' || s[v] == '>' || quoted && isSpace(s[v])) { // "==", "=>"
+		v++
+	}
+	if v == len(s) {
+		return match{}, false
+	}
+	m := match{v, len(s), Assignment}
+	if isHeader(name) && !quoted && s[i] == ':' { // a line of its own: `Cookie: a="b"; c=d`
+		if j := strings.IndexAny(s[v:], "\r\n"); j >= 0 {
+			m.end = v + j
+		}
+	} else {
+		m.end = sc.valueEnd(v)
+		if open, n := opening(s, v); n > 0 && m.end-v >= 2*n && strings.HasSuffix(s[v:m.end], open) { // keep the quotes: JSON stays JSON
+			m.start, m.end = v+n, m.end-n
+		}
+	}
+	value := s[m.start:m.end]
+	if isMark(value) || how == weak && !telling(value, s[i] == '=') {
+		return match{}, false
+	}
+	switch strings.Trim(value, `"'\`) {
+	case "", "true", "false", "null", "nil", "<nil>":
+		return match{}, false
+	}
+	return m, true
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// isHeader knows the headers whose whole line is secret.
+func isHeader(name string) bool {
+	var buf [64]byte
+	n := appendNormal(buf[:0], name)
+	return hasSuffix(n, "authorization") || hasSuffix(n, "cookie")
+}
+
+// isMark reports whether the value is what stands for a redacted one.
+func isMark(s string) bool {
+	inner, ok := strings.CutPrefix(s, "[REDACTED")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if !ok || !closed {
+		return false
+	}
+	if inner == "" || inner == ":key" {
+		return true
+	}
+	for _, p := range allPatterns {
+		if len(inner) == len(p)+1 && inner[0] == ':' && inner[1:] == string(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// telling reports whether a value under a weak name ("tokens", "session") is
+// more than a count or a word.
+func telling(v string, equals bool) bool {
+	digits, letters := 0, 0
+	for i := range len(v) {
+		switch c := v[i]; {
+		case is(c, digit):
+			digits++
+		case c >= 'a' && c <= 'z':
+			letters++
+		}
+	}
+	if digits == len(v) && digits <= 9 {
+		return false
+	}
+	return equals || letters < len(v)
+}
+
+// opening returns the quote at v with the backslashes before it, which say in
+// how many texts it is nested, and the length of both.
+func opening(s string, v int) (string, int) {
+	j := v
+	for j < len(s) && s[j] == '\\' {
+		j++
+	}
+	if j < len(s) && (s[j] == '"' || s[j] == '\'') {
+		return s[v : j+1], j + 1 - v
+	}
+	return "", 0
+}
+
+// stringEnd returns where the string ends that is opened at v by a quote behind
+// slashes backslashes, or -1. Within n texts a quote that closes has 2^n-1
+// backslashes of its own, and every backslash of the innermost text 2^(n+1).
+func (sc *scanner) stringEnd(v, slashes int) int {
+	s := sc.s
+	quote := s[v+slashes]
+	run := 0
+	for j := v + slashes + 1; j < len(s); j++ {
+		sc.lookups++
+		switch {
+		case s[j] == '\\':
+			run++
+			continue
+		case s[j] == quote && run%(2*(slashes+1)) == slashes:
+			if slashes == 0 && j > v+1 && j+1 < len(s) && s[j+1] == quote { // 'it''s'
+				j++
+				break
+			}
+			return j + 1
+		}
+		run = 0
+	}
+	return -1
+}
+
+// valueEnd returns where the value at v ends. Strings and brackets are taken
+// whole; one that is opened at v and not closed reaches to the end of the text.
+// A separator ends the value only if something else begins behind it: of
+// "password=a;b c" nobody knows whether "b" belongs to it, of "a;b=c" all do.
+func (sc *scanner) valueEnd(v int) int {
+	s := sc.s
+	j := v
+	if _, n := opening(s, v); n > 0 {
+		if j = sc.stringEnd(v, n-1); j < 0 {
+			return len(s)
+		}
+	}
+	nest := true
+	for j < len(s) {
+		c := s[j]
+		switch {
+		case isSpace(c):
+			return j
+		case c == '\\' && j > v && (s[j-1] == '"' || s[j-1] == '\''):
+			return j
+		case (c == '{' || c == '[') && nest:
+			end := sc.bracketEnd(j)
+			if end < 0 && j == v {
+				return len(s)
+			}
+			if nest = end >= 0; nest {
+				j = end
+				continue
+			}
+		case strings.IndexByte("\"'&,;)<>|}]", c) >= 0:
+			k := j
+			for k < len(s) && strings.IndexByte("\"'&,;)<>|}]\\", s[k]) >= 0 {
+				k++
+			}
+			if sc.lookups += k - j; k == len(s) || isSpace(s[k]) || beginsOther(s, k) || strings.IndexByte(s[j:k], '"') >= 0 && s[j] != '"' && j > v {
+				return j
+			}
+			if s[j] == '"' && j > v && (s[k-1] == '{' || k > j+1) {
+				return j
+			}
+			j = k
+			continue
+		}
+		j++
+	}
+	return j
+}
+
+// beginsOther reports whether a name and its separator, or a bracket, stand at k.
+func beginsOther(s string, k int) bool {
+	j := k
+	for j < len(s) && j-k < 64 && (is(s[j], word) || s[j] == '-' || s[j] == '.') {
+		j++
+	}
+	return j < len(s) && (j > k && (s[j] == '=' || s[j] == ':') || j == k && (s[j] == '{' || s[j] == '['))
+}
+
+// bracketEnd returns where the bracket at v closes, or -1. Brackets within
+// strings do not count.
+func (sc *scanner) bracketEnd(v int) int {
+	s := sc.s
+	depth := 0
+	for j := v; j < len(s); j++ {
+		sc.lookups++
+		switch s[j] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return j + 1
+			}
+		case '"', '\\':
+			_, n := opening(s, j)
+			if n == 0 || s[j+n-1] != '"' {
+				continue
+			}
+			end := sc.stringEnd(j, n-1)
+			if end < 0 {
+				return -1
+			}
+			j = end - 1
+		}
+	}
+	return -1
+}

@@ -1,0 +1,141 @@
+package auditlog
+
+import (
+	"strings"
+	"testing"
+)
+
+// What is read ahead of the walk is counted, not timed: it grows with the text
+// and no faster, whatever the text repeats.
+func TestScanningIsLinear(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-15.1.3")
+	r := newRedactor(RedactorConfig{})
+	cost := func(s string) int {
+		sc := r.scan(s, 0)
+		for at := 0; ; {
+			m, ok := sc.next(at)
+			if !ok {
+				return sc.lookups
+			}
+			at = m.end
+		}
+	}
+	for _, unit := range []string{
+		"eyJ-", "eyJ.", "eyJaaaaaaaa.eyJ", "://", "a://", "://:", "://[", "a@", "@", ":", "=", "password=", "password:{", "password=\"", `password=\"`, "password={\"", "password=[REDACTED:key]",
+		"password=;", "password=null ", "token=a;", "tokens=1;", "tokens=1[", "basic ", "bearer ", "Cookie: \n", "session=a{", "session:\"a", "{", "[", "1", "1 ", "1234.", "NL1", "nl91 ", "-----BEGIN PRIVATE KEY-----", "-----END", `\`, `\"`, "x@tcp(", ":@a(", "\u00a01",
+		"a@bb.cc ", "tokens: 1\n", "session: {\"", "session: [", "session: 'a",
+	} {
+		small, large := strings.Repeat(unit, 2<<10/len(unit)), strings.Repeat(unit, 32<<10/len(unit))
+		if a, b := cost(small), cost(large); b > 17*a+4000 || b > 64*len(large) {
+			t.Errorf("%q: %d characters ahead for %d bytes, %d for %d", unit, a, len(small), b, len(large))
+		}
+	}
+}
+
+func TestNoVariantOfAnAssignmentLeaks(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-14.2.4")
+	r := newRedactor(RedactorConfig{})
+	const part = "hunter2" // no part of a planted value may be seen
+	for name, in := range map[string]string{
+		"quote in a digest":             `Authorization: Digest username="x", response="hunter2"` + "\nHost: x",
+		"quote in a cookie":             `Cookie: a="b"; c="hunter2"; d=hunter2`,
+		"set-cookie":                    `Set-Cookie: id="x"; Path=/; v=hunter2`,
+		"quoted then more":              `Cookie: "x"; c=hunter2`,
+		"proxy authorization":           `Proxy-Authorization: "x" hunter2`,
+		"headers of Go":                 `http.Header{"Cookie":[]string{"a=\"b\"; c=hunter2"}}`,
+		"headers as map":                `map[Authorization:[Digest x="y", z="hunter2"] Host:[x]]`,
+		"url with slash":                `parse "postgres://u:hun/hunter2@db:5432/x": invalid port ":hun" after host`,
+		"url with hash":                 `parse "postgres://u:hun#hunter2@db/x": invalid port ":hun" after host`,
+		"url with question mark":        "redis://u:a?hunter2@db/0",
+		"url with at and slash":         "amqp://u:a@b/hunter2@mq/v",
+		"url with digits and slash":     "postgres://u:1234/hunter2@db/x",
+		"url with quote":                "postgres://u:a'hunter2@db/x",
+		"url in a url":                  "https://a.example/?next=https://u:hunter2@b.example/",
+		"driver":                        "open u:hunter2@tcp(db:3306)/x: refused",
+		"space before the colon":        `{"password" : "hunter2"}`,
+		"newline before the colon":      "{\"password\"\n:\n\"hunter2\"}",
+		"tab and return":                "{\"password\"\t:\r\n\t\"hunter2\"}",
+		"brace in a string":             `{"secret":{"a":"}","b":"hunter2"},"n":1}`,
+		"bracket in a string":           `{"secret":["]","hunter2"]}`,
+		"brace in an escaped string":    `{\"secret\":{\"a\":\"}\",\"b\":\"hunter2\"}}`,
+		"escaped quote":                 `{"password":"a\"hunter2"}`,
+		"escaped backslash and quote":   `{"password":"a\\\"hunter2"}`,
+		"quote within JSON within JSON": `{\"password\":\"a\\\"hunter2\"}`,
+		"third level":                   `{\\\"password\\\":\\\"a,hunter2\\\"}`,
+		"doubled quotes":                `password='it''s hunter2' x=1`,
+		"begins with a semicolon":       "password=;hunter2",
+		"begins with an ampersand":      "password=&hunter2",
+		"begins with a bracket":         "password=)hunter2",
+		"separator within":              "password=a;hunter2 x",
+		"ampersand within":              "password=a&hunter2",
+		"quote within":                  `password=a"hunter2 x`,
+		"looks redacted":                "password=[REDACTEDhunter2]",
+		"redacted and more":             "password=[REDACTED]hunter2",
+		"redacted as key and more":      "password=[REDACTED:key]hunter2",
+		"open brace":                    `password={"a":"hunter2`,
+		"tokens":                        "tokens=hunter2",
+		"token_v2":                      "token_v2=hunter2",
+		"TOKEN1":                        "TOKEN1=hunter2",
+		"tokenValue":                    "tokenValue=hunter2",
+		"id_token_hint":                 "id_token_hint=hunter2",
+		"db_pwd1":                       "db_pwd1=hunter2",
+		"session":                       "session=hunter2",
+		"session in JSON":               `{"session":"hunter2"}`,
+		"truncated":                     `{"password":"hunter2`,
+		"arrow":                         `"password" => "hunter2"`,
+		"two in a row":                  "password=a password=hunter2",
+		"url query":                     "GET /?token=a%20hunter2&x=1",
+		"go struct":                     `{User:a Password:hunter2 N:1}`,
+		"env":                           `DB_PASSWORD="hunter2"`,
+		"yaml":                          "password: 'hunter2'\nuser: x",
+	} {
+		if out := r.String(in); strings.Contains(out, part) {
+			t.Errorf("%s: %q became %q", name, in, out)
+		}
+	}
+	for in, want := range map[string]string{
+		"password=&next=1":                      "password=&next=1",
+		"password=; path=x":                     "password=; path=x",
+		`{"password":"","n":1}`:                 `{"password":"","n":1}`,
+		"password=x&next=1":                     "password=[REDACTED:assignment]&next=1",
+		`msg="password=x" n=1`:                  `msg="password=[REDACTED:assignment]" n=1`,
+		`{"token":"a","session":"b1","n":[1]}`:  `{"token":"[REDACTED:assignment]","session":"[REDACTED:assignment]","n":[1]}`,
+		"tokens: 15, limit: 3":                  "tokens: 15, limit: 3",
+		"prompt_tokens=1500":                    "prompt_tokens=1500",
+		"session: closed":                       "session: closed",
+		`{"secret":{"a":"}"},"n":1}`:            `{"secret":[REDACTED:assignment],"n":1}`,
+		"https://h.example:8080/a":              "https://h.example:8080/a",
+		"image nginx:1.2@sha256:9f86d081884c7d": "image nginx:1.2@sha256:9f86d081884c7d",
+	} {
+		if got := r.String(in); got != want {
+			t.Errorf("%q became\n%q, want\n%q", in, got, want)
+		}
+	}
+}
+
+func TestNumbersBehindNamesAndInOtherGroups(t *testing.T) {
+	r := newRedactor(RedactorConfig{})
+	for in, want := range map[string]string{
+		"bsn_123456782":                      "bsn_[REDACTED:bsn]",
+		"BSN123456782":                       "BSN[REDACTED:bsn]",
+		"123456782_a":                        "[REDACTED:bsn]_a",
+		"123 456 782":                        "[REDACTED:bsn]",
+		"123.456.782":                        "[REDACTED:bsn]",
+		"123\u00a0456\u00a0782":              "[REDACTED:bsn]",
+		"1234\u202f56\u202f782":              "[REDACTED:bsn]",
+		"nr\u00a0123456782\u00a0":            "nr\u00a0[REDACTED:bsn]\u00a0",
+		"pan_4111111111111111":               "pan_[REDACTED:pan]",
+		"card4111111111111111":               "card[REDACTED:pan]",
+		"4111\u00a01111\u00a01111\u00a01111": "[REDACTED:pan]",
+		"4111\u20111111\u20111111\u20111111": "[REDACTED:pan]",
+		"deadbeef123456782":                  "deadbeef123456782",
+		"é123456782":                         "é123456782",
+		"0x123456782":                        "0x123456782",
+		"192.168.123.456":                    "192.168.123.456",
+		"123 456 783":                        "123 456 783",
+	} {
+		if got := r.String(in); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+}
