@@ -13,7 +13,7 @@ import (
 // Check reports how the log is configured and whether it works.
 func (l *Log) Check() []hardening.Finding {
 	fs := []hardening.Finding{
-		l.checkRetention(), l.checkKey(), l.redactor.checkPatterns(), l.redactor.checkKeys(), l.checkHealth(), l.checkSegments(), l.checkDebug(), l.checkTail(),
+		l.checkRetention(), l.checkKey(), l.redactor.checkPatterns(), l.redactor.checkKeys(), l.checkHealth(), l.checkSegments(), l.checkDebug(), l.checkTail(), l.checkMode(), l.checkAnchors(), l.checkReserve(),
 	}
 	for i := range fs {
 		fs[i].Component = l.cfg.Name
@@ -171,5 +171,61 @@ func (l *Log) checkTail() hardening.Finding {
 		Expected: "a log that ends with a checkpoint",
 		Remedy:   "find out why the process before this one stopped; look into the quarantine file",
 		Controls: []hardening.Control{supports(hardening.BIO2, "8.15.05"), supports(hardening.ASVS, "v5.0.0-16.4.2"), supports(hardening.NIS2IR, "3.2.3")},
+	}
+}
+
+func (l *Log) checkMode() hardening.Finding {
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-009", Severity: hardening.High,
+		Title:    "Nothing goes on before its event is durable",
+		Passed:   l.cfg.Mode == Strict,
+		Observed: "mode " + l.cfg.Mode.String(),
+		Expected: "mode strict",
+		Remedy:   "leave Mode zero",
+		Controls: []hardening.Control{
+			supports(hardening.ASVS, "v5.0.0-16.5.3"), supports(hardening.ISO27002, "8.15"), supports(hardening.BIO2, "8.15.01"), supports(hardening.NEN7513, "5"),
+		},
+	}
+}
+
+func (l *Log) checkAnchors() hardening.Finding {
+	n := len(l.cfg.Anchors)
+	observed := fmt.Sprintf("%d anchors", n)
+	failed := 0
+	if l.anchors != nil {
+		failed = l.anchors.failures()
+	}
+	if failed > 0 {
+		observed = fmt.Sprintf("%d of %d anchors did not take the newest checkpoint", failed, n)
+	}
+	if l.cfg.Replica != nil {
+		observed += " and a replica"
+	}
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-010", Severity: hardening.Low,
+		Title:    "Somewhere else it is known how long the log is",
+		Passed:   (n > 0 || l.cfg.Replica != nil) && failed == 0,
+		Observed: observed,
+		Expected: "an anchor or a replica that works",
+		Remedy:   "set Config.Anchors, for example to a NewFileAnchor on storage of another owner; without one the newest records can be removed unseen until verification looks at their age",
+		Controls: []hardening.Control{
+			supports(hardening.ASVS, "v5.0.0-16.4.3"), supports(hardening.BIO2, "8.15.03"), supports(hardening.BIO2, "8.15.05"),
+		},
+	}
+}
+
+func (l *Log) checkReserve() hardening.Finding {
+	observed := "1 MiB is set apart"
+	if !l.reserved {
+		observed = "nothing could be set apart"
+	}
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-011", Severity: hardening.Low,
+		Title:    "On a full disk the log can still say why it ends",
+		Passed:   l.reserved,
+		Observed: observed,
+		Expected: "1 MiB set apart",
+		Remedy:   "make room on the disk and open the log again",
+		Controls: []hardening.Control{supports(hardening.ISO27002, "8.15"), supports(hardening.NIS2IR, "3.2.5"), supports(hardening.CSF, "PR.IR-04")},
 	}
 }

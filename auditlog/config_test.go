@@ -70,6 +70,9 @@ func TestEachFindingFlips(t *testing.T) {
 	safe := func(t *testing.T) Config {
 		cfg := testConfig(privateDir(t))
 		cfg.KeyFile = filepath.Join(t.TempDir(), "key")
+		anchor, err := NewFileAnchor(filepath.Join(t.TempDir(), "anchor"))
+		must(t, err)
+		cfg.Anchors = []Anchor{anchor}
 		return cfg
 	}
 	good := open(t, safe(t)).Check()
@@ -99,6 +102,13 @@ func TestEachFindingFlips(t *testing.T) {
 			must(t, err)
 			must(t, l.Close())
 			must(t, appendTo(filepath.Join(c.Dir, segmentName(0)), "R 3 torn"))
+			return nil
+		},
+		"HDN-AUDITLOG-009": func(_ *testing.T, c *Config) func(*Log) { c.Mode = Bounded; return nil },
+		"HDN-AUDITLOG-010": func(_ *testing.T, c *Config) func(*Log) { c.Anchors = nil; return nil },
+		"HDN-AUDITLOG-011": func(t *testing.T, c *Config) func(*Log) {
+			must(t, os.MkdirAll(filepath.Join(reservePath(c.Dir), "in the way"), 0o700))
+			must(t, os.Chmod(c.Dir, 0o700))
 			return nil
 		},
 	} {
