@@ -23,7 +23,7 @@ func (l *Log) Check() []hardening.Finding {
 
 // Check reports what the redactor lets through.
 func (r *Redactor) Check() []hardening.Finding {
-	fs := []hardening.Finding{r.checkPatterns(), r.checkKeys()}
+	fs := []hardening.Finding{r.checkPatterns(), r.checkKeys(), r.checkPseudonyms(), checkDefault()}
 	for i := range fs {
 		fs[i].Component = room
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/shapes"
 	"github.com/inovy/hardening/internal/text"
 )
 
@@ -47,6 +48,10 @@ func bit(p Pattern) patternSet {
 // room knows: every pattern, and values under keys that name a secret or an
 // identifier of a person (password, token, cookie, authorization, bsn, iban,
 // email and their kin).
+//
+// Types declare their own fields by a tag: `audit:"secret"` shows nothing,
+// `audit:"pseudonym"` a keyed name of the value, `audit:"drop"` leaves the field
+// out, and `audit:"safe"` says that it is a typed identifier, as Safe does.
 type RedactorConfig struct {
 	_ [0]func()
 
@@ -59,6 +64,18 @@ type RedactorConfig struct {
 	// the check of a BSN stays readable. Default: none.
 	Safe []string
 
+	// Declared are names of attributes of audit events that are shown, searched
+	// for patterns. An audit attribute that is neither declared here or in Safe,
+	// nor one of those that the rooms of this library write, stands in the log
+	// as a keyed pseudonym, "h1:..."; see [Redactor.Pseudonyms]. Booleans are
+	// shown. It has no effect on [Redactor.Handler]. Default: none.
+	Declared []string
+
+	// Pseudonyms is where the keys of pseudonyms come from. Default: a random
+	// key for this process, so that equal values have equal pseudonyms until it
+	// ends.
+	Pseudonyms KeySource
+
 	// DangerouslyAllowKeys shows what stands under these names though the room
 	// would redact it.
 	DangerouslyAllowKeys []string
@@ -68,6 +85,7 @@ type RedactorConfig struct {
 }
 
 func (c RedactorConfig) clone() RedactorConfig {
+	c.Declared = slices.Clone(c.Declared)
 	c.Keys, c.Safe = slices.Clone(c.Keys), slices.Clone(c.Safe)
 	c.DangerouslyAllowKeys, c.DangerouslyAllow = slices.Clone(c.DangerouslyAllowKeys), slices.Clone(c.DangerouslyAllow)
 	return c
@@ -86,7 +104,16 @@ func (c *RedactorConfig) validate(f *faults.Collector, prefix string) {
 	}
 	names("Keys", c.Keys)
 	names("Safe", c.Safe)
+	names("Declared", c.Declared)
+	if isNilPointer(c.Pseudonyms) {
+		f.Missing(prefix+"Pseudonyms", "holds a nil pointer", "leave it nil, or pass a key ring")
+	}
 	names("DangerouslyAllowKeys", c.DangerouslyAllowKeys)
+	for i, name := range c.Declared {
+		if n := normalise(name); n != "" && (deniedName(n) || slices.ContainsFunc(c.Keys, func(k string) bool { return normalise(k) == n })) {
+			f.Add(fmt.Sprintf("%sDeclared[%d]", prefix, i), name, "is also a name under which nothing is shown", "choose one; DangerouslyAllowKeys shows what the room redacts")
+		}
+	}
 	for i, name := range c.Safe {
 		if n := normalise(name); n != "" && (deniedName(n) || slices.ContainsFunc(c.Keys, func(k string) bool { return normalise(k) == n })) {
 			f.Add(fmt.Sprintf("%sSafe[%d]", prefix, i), name, "is also a name under which nothing is shown", "choose one; DangerouslyAllowKeys shows what the room redacts")
@@ -110,6 +137,9 @@ type Redactor struct {
 	safe    map[string]bool
 	allowed map[string]bool
 	off     patternSet
+
+	declared   map[string]bool // attributes of audit events that are shown
+	pseudonyms *pseudonyms
 }
 
 // NewRedactor returns a Redactor, or every fault of cfg at once.
@@ -131,6 +161,8 @@ func newRedactor(cfg RedactorConfig) *Redactor {
 		return m
 	}
 	r := &Redactor{cfg: cfg, denied: set(cfg.Keys), safe: set(cfg.Safe), allowed: set(cfg.DangerouslyAllowKeys)}
+	r.declared = set(append(ownAttrs[:], cfg.Declared...))
+	r.pseudonyms = newPseudonyms(cfg.Pseudonyms)
 	for _, p := range cfg.DangerouslyAllow {
 		r.off |= bit(p)
 	}
@@ -160,6 +192,9 @@ func (r *Redactor) clean(s string, but patternSet) string {
 		s = s[:maxScan] // what is cut here lies behind what is shown
 	}
 	sc := r.scan(s, but)
+	if len(s) > shortText {
+		sc.issuers = shapes.NewScanner(s, &shapes.Runs{})
+	}
 	m, found := sc.next(0)
 	if !found {
 		return text.Clip(full, maxString)

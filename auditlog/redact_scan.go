@@ -55,6 +55,11 @@ func is(c byte, class uint8) bool { return classes[c]&class != 0 }
 // find returns the first match in s at or after from.
 func (r *Redactor) find(s string, from int) (match, bool) {
 	sc := r.scan(s, 0)
+	if len(s) > shortText {
+		var runs shapes.Runs
+		sc.issuers = shapes.NewScanner(s, &runs)
+		return sc.next(from)
+	}
 	return sc.next(from)
 }
 
@@ -80,7 +85,7 @@ type scanner struct {
 // scan prepares to search s for all patterns but those that are off for r, and
 // those in but.
 func (r *Redactor) scan(s string, but patternSet) scanner {
-	return scanner{r: r, s: s, off: r.off | but}
+	return scanner{r: r, s: s, off: r.off | but, issuers: shapes.NewScanner(s, nil)}
 }
 
 func (sc *scanner) isOff(p Pattern) bool { return sc.off != 0 && sc.off&bit(p) != 0 }
@@ -93,7 +98,6 @@ func (sc *scanner) next(from int) (match, bool) {
 		sc.done = true
 		sc.own, sc.hasOwn = sc.findOwn(from)
 		if long {
-			sc.issuers = shapes.NewScanner(sc.s)
 			sc.iss, sc.hasIss = sc.findIssued(from)
 		}
 	}
@@ -139,6 +143,9 @@ func (sc *scanner) findIssued(from int) (match, bool) {
 		at = m.End
 	}
 }
+
+// shortText is short enough to be scanned for issuers' tokens without memory.
+const shortText = 256
 
 // minToken is less than the shortest token that any issuer publishes, so that
 // keys and short values cost one walk only.

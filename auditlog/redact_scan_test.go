@@ -3,6 +3,8 @@ package auditlog
 import (
 	"strings"
 	"testing"
+
+	"github.com/inovy/hardening/internal/shapes"
 )
 
 // What is read ahead of the walk is counted, not timed: it grows with the text
@@ -12,6 +14,7 @@ func TestScanningIsLinear(t *testing.T) {
 	r := newRedactor(RedactorConfig{})
 	cost := func(s string) int {
 		sc := r.scan(s, 0)
+		sc.issuers = shapes.NewScanner(s, &shapes.Runs{})
 		for at := 0; ; {
 			m, ok := sc.next(at)
 			if !ok {

@@ -318,7 +318,8 @@ func (w *walker) keyText(k reflect.Value) string {
 }
 
 // fields adds the exported fields of a struct under the names that JSON gives
-// them. A field is hidden by either of its names.
+// them. A field is hidden by either of its names, and as its audit tag says:
+// "secret", "pseudonym", "drop", or "safe" for a typed identifier.
 func (w *walker) fields(rv reflect.Value, depth int, out map[string]any) {
 	t := rv.Type()
 	for i := range t.NumField() {
@@ -340,12 +341,34 @@ func (w *walker) fields(rv reflect.Value, depth int, out map[string]any) {
 		if name == "" {
 			name = f.Name
 		}
+		switch tag := f.Tag.Get("audit"); tag {
+		case "":
+		case "drop":
+			continue
+		case "safe":
+			out[w.r.String(name)] = w.element(rv.Field(i), depth, true)
+			continue
+		case "pseudonym":
+			out[w.r.String(name)] = w.pseudonym(rv.Field(i), depth)
+			continue
+		default: // "secret", and a word that nobody knows is no reason to show it
+			out[w.r.String(name)] = redactedKey
+			continue
+		}
 		if w.r.hides(f.Name) && rv.Field(i).Kind() != reflect.Bool {
 			out[w.r.String(name)] = redactedKey
 			continue
 		}
 		w.put(out, name, rv.Field(i), depth)
 	}
+}
+
+// pseudonym stands for a field tagged `audit:"pseudonym"`.
+func (w *walker) pseudonym(v reflect.Value, depth int) any {
+	if v.Kind() == reflect.String {
+		return w.r.pseudonyms.of(v.String())
+	}
+	return w.r.pseudonyms.of(string(appendPlain(nil, w.element(v, depth, true))))
 }
 
 // bytes shows text as text, and of anything else only how much it is.

@@ -278,7 +278,7 @@ func markedLines(text string) map[int]bool {
 
 func tokenHits(text string) []hit {
 	var hits []hit
-	tokens := shapes.NewScanner(text)
+	tokens := shapes.NewScanner(text, &shapes.Runs{})
 	for from := 0; ; {
 		m, ok := tokens.Next(from)
 		if !ok {

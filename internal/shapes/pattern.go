@@ -164,15 +164,16 @@ func (sc *Scanner) match(parts []part, i int) (end int, ok bool) {
 // of them, in quadratic time. As the beginnings move on, so does the place of
 // each part, and no part reads a character twice.
 func (sc *Scanner) runEnd(p *part, i int) int {
-	known := &sc.runs[p.run]
-	if i >= known.start && i < known.end {
-		return known.end
+	if sc.runs != nil && i >= sc.runs[p.run].start && i < sc.runs[p.run].end {
+		return sc.runs[p.run].end
 	}
 	end := i
 	for end < len(sc.s) && p.class[sc.s[end]] {
 		end++
 	}
 	sc.steps += end - i
-	*known = span{i, end}
+	if sc.runs != nil {
+		sc.runs[p.run] = span{i, end}
+	}
 	return end
 }

@@ -53,12 +53,16 @@ type span struct{ start, end int }
 // the empty text.
 type Scanner struct {
 	s     string
-	runs  [maxRuns]span
+	runs  *Runs
 	steps int // characters read ahead of the walk, for the proof of linear time
 }
 
-// NewScanner returns a Scanner of s.
-func NewScanner(s string) Scanner { return Scanner{s: s} }
+// Runs is what a Scanner remembers of its text.
+type Runs [maxRuns]span
+
+// NewScanner returns a Scanner of s that remembers in runs, which must be zero.
+// runs may be nil for a text of a few hundred bytes, to save clearing it.
+func NewScanner(s string, runs *Runs) Scanner { return Scanner{s: s, runs: runs} }
 
 // IDs lists the ids of all shapes, sorted.
 func IDs() []string {
@@ -77,7 +81,8 @@ var alnum = classOf('a')
 // Next returns the first token in s at or after from. It allocates nothing.
 // For all tokens of a text use a [Scanner].
 func Next(s string, from int) (Match, bool) {
-	sc := Scanner{s: s}
+	var runs Runs
+	sc := Scanner{s: s, runs: &runs}
 	return sc.Next(from)
 }
 

@@ -131,7 +131,7 @@ func TestScanningIsLinear(t *testing.T) {
 		}
 	}
 	cost := func(s string) int {
-		sc := NewScanner(s)
+		sc := NewScanner(s, &Runs{})
 		for at := 0; ; {
 			m, ok := sc.Next(at)
 			if !ok {
