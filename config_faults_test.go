@@ -187,6 +187,12 @@ func configs(ctx context.Context, dir string) map[string]func(spoil func(any)) e
 			_, err := auditlog.NewRedactor(c)
 			return err
 		},
+		"auditlog.RouteConfig": func(spoil func(any)) error {
+			c := auditlog.RouteConfig{}
+			spoil(&c)
+			_, err := auditlog.NewRoute(c)
+			return err
+		},
 		"auditlog.Config": func(spoil func(any)) error {
 			c := auditlog.Config{Next: slog.DiscardHandler, ErrorLog: slog.New(slog.DiscardHandler)}
 			spoil(&c)

@@ -29,7 +29,7 @@ var mayLink = map[string][]string{
 	"session/password":     {"golang.org/x/crypto", "golang.org/x/sys"},
 	"secrets":              {"github.com/go-playground/validator/v10", "github.com/go-playground/locales", "github.com/go-playground/universal-translator", "github.com/gabriel-vasile/mimetype", "github.com/leodido/go-urn", "golang.org/x/crypto", "golang.org/x/text", "golang.org/x/sys"},
 	"secrets/agefile":      {"secrets", "filippo.io/age", "filippo.io/hpke"},
-	"auditlog":             {"golang.org/x/mod"},
+	"auditlog":             {"golang.org/x/mod", "github.com/samber/slog-multi", "github.com/samber/slog-common", "github.com/samber/lo", "golang.org/x/text"},
 	"auditlog/redacttest":  {"auditlog"},
 	"tlsconfig":            {"golang.org/x/crypto"},
 }

@@ -1,0 +1,319 @@
+package auditlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	slogmulti "github.com/samber/slog-multi"
+
+	"github.com/inovy/hardening/internal/event"
+	"github.com/inovy/hardening/internal/faults"
+)
+
+// ErrNotWritten means that a record reached no handler: none of them takes its
+// level, or all of them failed.
+var ErrNotWritten = errors.New("auditlog: the record was written nowhere")
+
+// RouteConfig says where records go behind the redactor. All is mandatory.
+type RouteConfig struct {
+	_ [0]func()
+
+	// Redactor is what every record passes first. Default: one that redacts all
+	// that the room knows.
+	Redactor *Redactor
+
+	// All get every record that they are enabled for. At least one: a record
+	// that no other route takes must arrive somewhere.
+	All []slog.Handler
+
+	// Errors gets the records at Error and above besides, as a stream of its
+	// own. Default: none.
+	Errors slog.Handler
+
+	// Alert is called for the records at the vocabulary's highest level,
+	// critical (slog level 12) and above, one after the other, on a goroutine
+	// that Close stops. It never holds up a log call: while 64 wait, further
+	// ones are dropped and counted, and the next call is told how many.
+	// Default: none.
+	Alert func(rec slog.Record, dropped int)
+
+	// OnError is told when a handler fails or panics, because slog.Logger drops
+	// errors. It must not log through the route. Default: a line on standard
+	// error, as [slog.TextHandler] writes it.
+	OnError func(ctx context.Context, err error)
+}
+
+// Route sends records to several handlers. It is safe for concurrent use.
+type Route struct {
+	handler slog.Handler
+	alerts  *alerts
+}
+
+// NewRoute returns a Route, or every fault of cfg at once. The handlers stand
+// behind one redactor, each guarded: a panic becomes an error, and errors are
+// told to OnError and returned.
+func NewRoute(cfg RouteConfig) (*Route, error) {
+	f := faults.For(room)
+	if len(cfg.All) == 0 {
+		f.Missing("All", "names no handler", "name at least one, or records that nothing else takes are lost")
+	}
+	for i, h := range cfg.All {
+		if h == nil || isNilPointer(h) || isDefaultHandler(h) {
+			f.Missing(fmt.Sprintf("All[%d]", i), "is nil or slog's built-in default handler", "pass slog.NewJSONHandler or slog.NewTextHandler")
+		}
+	}
+	if cfg.Errors != nil && (isNilPointer(cfg.Errors) || isDefaultHandler(cfg.Errors)) {
+		f.Missing("Errors", "holds a nil pointer or slog's built-in default handler", "leave it nil, or pass slog.NewJSONHandler")
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	r := cfg.Redactor
+	if r == nil {
+		r = newRedactor(RedactorConfig{})
+	}
+	onError := cfg.OnError
+	if onError == nil {
+		fallback := slog.New(r.Handler(slog.NewTextHandler(os.Stderr, nil)))
+		onError = func(ctx context.Context, err error) {
+			fallback.ErrorContext(ctx, "auditlog: a log handler failed", "error", err)
+		}
+	}
+	guard := func(h slog.Handler) slog.Handler { return &guarded{next: h, onError: onError} }
+	router := slogmulti.Router()
+	for _, h := range cfg.All {
+		router = router.Add(guard(h)) // without a condition: the catch-all
+	}
+	if cfg.Errors != nil {
+		router = router.Add(guard(cfg.Errors), atLeast(slog.LevelError))
+	}
+	route := &Route{}
+	if cfg.Alert != nil {
+		route.alerts = startAlerts(cfg.Alert, onError)
+		router = router.Add(route.alerts, atLeast(event.LevelCritical))
+	}
+	route.handler = r.Handler(router.Handler()) // outermost, and only once made: nothing is behind it unredacted
+	return route, nil
+}
+
+func atLeast(level slog.Level) func(context.Context, slog.Record) bool {
+	return func(_ context.Context, rec slog.Record) bool { return rec.Level >= level }
+}
+
+// Handler returns the entrance of the route.
+func (r *Route) Handler() slog.Handler { return r.handler }
+
+// Close waits until the alerts under way are told, and stops their goroutine.
+// Later ones are dropped; all other records still go where they should.
+func (r *Route) Close() error {
+	if r.alerts != nil {
+		r.alerts.close()
+	}
+	return nil
+}
+
+// Failover returns a handler that gives each record to the first of handlers
+// that takes it, and returns an error that holds [ErrNotWritten] if none does:
+// handlers that are not enabled for its level count as failed, as do those that
+// panic. Put it behind a redactor.
+func Failover(handlers ...slog.Handler) (slog.Handler, error) {
+	f := faults.For(room)
+	if len(handlers) == 0 {
+		f.Missing("handlers", "are none", "name at least one")
+	}
+	all := make([]slog.Handler, len(handlers))
+	for i, h := range handlers {
+		if h == nil || isNilPointer(h) {
+			f.Missing(fmt.Sprintf("handlers[%d]", i), "is nil", "pass a handler that was made")
+			continue
+		}
+		all[i] = &guarded{next: h, must: true}
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	return &failover{slogmulti.Failover()(all...)}, nil
+}
+
+// failover says [ErrNotWritten] where all handlers failed.
+type failover struct{ next slog.Handler }
+
+func (h *failover) Enabled(context.Context, slog.Level) bool { return true }
+func (h *failover) Handle(ctx context.Context, rec slog.Record) error {
+	if err := h.next.Handle(ctx, rec); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotWritten, err)
+	}
+	return nil
+}
+func (h *failover) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &failover{h.next.WithAttrs(attrs)}
+}
+func (h *failover) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	return &failover{h.next.WithGroup(name)}
+}
+
+// guarded turns panics of a handler into errors.
+type guarded struct {
+	next    slog.Handler
+	onError func(context.Context, error) // nil = only return errors
+	must    bool                         // a record that the handler is not enabled for is an error
+}
+
+func (g *guarded) Enabled(ctx context.Context, level slog.Level) (on bool) {
+	if g.must {
+		return true
+	}
+	defer func() {
+		if recover() != nil {
+			on = true // Handle will panic too, and tell
+		}
+	}()
+	return g.next.Enabled(ctx, level)
+}
+
+func (g *guarded) Handle(ctx context.Context, rec slog.Record) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // its value may hold what the record held
+			err = fmt.Errorf("auditlog: handler %T panicked with a %T", g.next, p)
+		}
+		if err != nil && g.onError != nil {
+			g.onError(ctx, err)
+		}
+	}()
+	if g.must && !g.next.Enabled(ctx, rec.Level) {
+		return fmt.Errorf("auditlog: handler %T is not enabled for level %v", g.next, rec.Level)
+	}
+	return g.next.Handle(ctx, rec)
+}
+
+func (g *guarded) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return g.with(func() slog.Handler { return g.next.WithAttrs(attrs) })
+}
+
+func (g *guarded) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return g
+	}
+	return g.with(func() slog.Handler { return g.next.WithGroup(name) })
+}
+
+// with keeps the handler as it was if it panics: a record without an attribute
+// is better than none.
+func (g *guarded) with(derive func() slog.Handler) (h slog.Handler) {
+	out := *g
+	defer func() {
+		if p := recover(); p != nil {
+			h = &out
+			if g.onError != nil {
+				g.onError(context.Background(), fmt.Errorf("auditlog: handler %T panicked with a %T", g.next, p))
+			}
+		}
+	}()
+	if next := derive(); next != nil {
+		out.next = next
+	}
+	return &out
+}
+
+// alerts calls a hook for each record, on a goroutine of its own.
+type alerts struct {
+	queue   chan slog.Record
+	dropped *atomic.Int64
+	closing chan struct{}
+	once    *sync.Once
+	done    chan struct{}
+	with    []step
+}
+
+const maxAlerts = 64
+
+func startAlerts(hook func(slog.Record, int), onError func(context.Context, error)) *alerts {
+	a := &alerts{queue: make(chan slog.Record, maxAlerts), dropped: new(atomic.Int64), closing: make(chan struct{}), once: new(sync.Once), done: make(chan struct{})}
+	call := func(rec slog.Record) {
+		defer func() {
+			if p := recover(); p != nil {
+				onError(context.Background(), fmt.Errorf("auditlog: the alert hook panicked with a %T", p))
+			}
+		}()
+		hook(rec, int(a.dropped.Swap(0)))
+	}
+	go func() {
+		defer close(a.done)
+		for {
+			select {
+			case rec := <-a.queue:
+				call(rec)
+			case <-a.closing:
+				for {
+					select {
+					case rec := <-a.queue:
+						call(rec)
+					default:
+						return
+					}
+				}
+			}
+		}
+	}()
+	return a
+}
+
+func (a *alerts) close() {
+	a.once.Do(func() { close(a.closing) })
+	<-a.done
+}
+
+func (a *alerts) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= event.LevelCritical
+}
+
+func (a *alerts) Handle(_ context.Context, rec slog.Record) error {
+	out := slog.NewRecord(rec.Time, rec.Level, rec.Message, rec.PC)
+	var own []slog.Attr
+	rec.Attrs(func(at slog.Attr) bool {
+		own = append(own, at)
+		return true
+	})
+	out.AddAttrs(nest(a.with, own)...)
+	select {
+	case a.queue <- out:
+	default:
+		a.dropped.Add(1)
+	}
+	return nil
+}
+
+// nest puts attributes into the groups in which they were logged.
+func nest(with []step, own []slog.Attr) []slog.Attr {
+	for i := len(with) - 1; i >= 0; i-- {
+		if with[i].group == "" {
+			own = append(append([]slog.Attr(nil), with[i].attrs...), own...)
+		} else if len(own) > 0 {
+			own = []slog.Attr{{Key: with[i].group, Value: slog.GroupValue(own...)}}
+		}
+	}
+	return own
+}
+
+func (a *alerts) WithAttrs(attrs []slog.Attr) slog.Handler {
+	out := *a
+	out.with = append(append([]step(nil), a.with...), step{attrs: append([]slog.Attr(nil), attrs...)})
+	return &out
+}
+
+func (a *alerts) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return a
+	}
+	out := *a
+	out.with = append(append([]step(nil), a.with...), step{group: name})
+	return &out
+}
