@@ -14,7 +14,7 @@ import (
 // It ends when the log is closed and nothing is left to write.
 func (l *Log) commitLoop() {
 	defer close(l.stopped)
-	timer := time.NewTimer(time.Until(l.epochEnd))
+	timer := time.NewTimer(l.untilEpochEnd())
 	defer timer.Stop()
 	for {
 		select {
@@ -31,8 +31,14 @@ func (l *Log) commitLoop() {
 			}
 			l.commitBatch(b)
 		}
-		timer.Reset(time.Until(l.epochEnd))
+		timer.Reset(l.untilEpochEnd())
 	}
+}
+
+func (l *Log) untilEpochEnd() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.epochEnd)
 }
 
 // detach takes the batch that is written next, or nil if nothing is due.

@@ -21,6 +21,9 @@ var (
 	// ErrNotReplicated is returned by [Log.Record] if the event is on this disk
 	// and the replica did not take it. The log goes on, and sends it again.
 	ErrNotReplicated = errors.New("auditlog: the replica did not take the record")
+	// ErrNoRecord is returned by [Prove] for a number that no record has, or has
+	// any more.
+	ErrNoRecord = errors.New("auditlog: there is no such record")
 	// ErrLocked is returned by [Open] while another process has the log open.
 	ErrLocked = errors.New("auditlog: another writer has this log open")
 	// ErrTampered is returned by [Open] if what stands in the log was not

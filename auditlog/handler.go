@@ -19,12 +19,22 @@ import (
 // error; [Config.ErrorLog] tells). Every other record is redacted and goes to
 // [Config.Next], if that is enabled for its level.
 //
-// The attributes that the rooms of this library use (actor, subject, object,
-// action, outcome, reason, client_addr and so on) fill the fields of the event
-// where they stand outside any group; the first of a name counts. All others
-// are kept, redacted, as Attrs. Action and Outcome have a default for each
-// name. A mandatory field that is missing does not lose the record: the entry
-// names it in Missing.
+// These attributes fill the fields of the event where they stand outside any
+// group; the first of a name counts:
+//
+//	actor          Actor.ID            action        Action (C, R, U, D, E)
+//	actor_role     Actor.Role          outcome       Outcome (success, failure, denied)
+//	actor_org      Actor.Org           reason        Reason
+//	on_behalf_of   Actor.OnBehalfOf    client_addr   Origin.IP
+//	session        Actor.Session       request_id    RequestID
+//	subject        Subject.ID          traceparent   TraceParent
+//	object_type    Object.Type         count         Count
+//	object         Object.ID           room          Origin.Service
+//	                                   instance      Origin.Service, behind a slash
+//
+// All others are kept, redacted, as Attrs. Action and Outcome have a default
+// for each name. A mandatory field that is missing does not lose the record:
+// the entry names it in Missing, and ErrorLog is told, at most once a minute.
 //
 // Cancelling the context given to a log call does not stop the event.
 func (l *Log) Handler() slog.Handler { return &handler{log: l, next: l.next} }
@@ -67,6 +77,12 @@ func (h *handler) Handle(ctx context.Context, rec slog.Record) error {
 		return h.next.Handle(ctx, rec)
 	}
 	e, missing := h.event(rec)
+	if len(missing) > 0 {
+		if n := h.log.incomplete.Next(); n > 0 {
+			h.log.report.minded(ctx, fmt.Sprintf("%d events came without mandatory fields and were recorded so", n),
+				fmt.Errorf("the last, %s, lacks %s", rec.Message, strings.Join(missing, ", ")))
+		}
+	}
 	_, err := h.log.record(context.WithoutCancel(ctx), e, 0, missing)
 	if err != nil {
 		h.log.report.lost(ctx, rec.Message, err)

@@ -147,3 +147,19 @@ func TestAnEventThatCanNotBeRecordedIsAnErrorAndSaidSo(t *testing.T) {
 		t.Errorf("an ordinary line after Close: %v", err)
 	}
 }
+
+func TestAnEventWithoutMandatoryFieldsIsKeptAndSaidSo(t *testing.T) {
+	cfg := testConfig(privateDir(t))
+	var said *lockedBuffer
+	cfg.ErrorLog, said = quiet()
+	l := open(t, cfg)
+	for range 100 {
+		slog.New(l.Handler()).Warn(SensitiveRead, "subject", "p")
+	}
+	if all := entries(t, l, Filter{}); len(all) != 100 || !slices.Contains(all[0].Missing, "Actor.ID") {
+		t.Errorf("%d entries, %v", len(all), all[0].Missing)
+	}
+	if n := strings.Count(said.String(), "mandatory"); n != 1 || !strings.Contains(said.String(), "Actor.ID") {
+		t.Errorf("%d lines: %s", n, said)
+	}
+}

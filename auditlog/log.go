@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/inovy/hardening/internal/event"
 )
 
 // Log is a tamper-evident log that is open for writing. It is safe for
@@ -28,6 +30,8 @@ type Log struct {
 	reserved bool   // there is room for last words
 	anchors  *anchorer
 	pruning  sync.Mutex // held while segments are removed
+
+	incomplete event.Seldom // events without a mandatory field
 
 	wake    chan struct{} // a batch has something in it, or the log closes
 	stopped chan struct{} // the committer is gone

@@ -239,9 +239,11 @@ func TestWhatIsAcknowledgedIsAtTheReplica(t *testing.T) {
 			m.mu.Lock()
 			got := m.got[segmentName(first)]
 			m.mu.Unlock()
+			l.mu.Lock()
 			if first == l.extent.first {
 				want = want[:l.extent.bytes]
 			}
+			l.mu.Unlock()
 			if string(got) != string(want) {
 				t.Fatalf("%s: the replica has %d bytes of %d", segmentName(first), len(got), len(want))
 			}

@@ -51,7 +51,7 @@ func Prove(ctx context.Context, dir, key string, seq int64) (*Proof, error) {
 		return nil, fmt.Errorf("%w: %v", ErrTampered, report)
 	}
 	if seq < report.Pruned || seq >= report.Size {
-		return nil, fmt.Errorf("auditlog: there is no record %d: the log has records %d to %d", seq, report.Pruned, report.Size-1)
+		return nil, fmt.Errorf("%w: %d; the log has records %d to %d", ErrNoRecord, seq, report.Pruned, report.Size-1)
 	}
 	p := prover{seq: seq}
 	p.plan(0, report.Size)

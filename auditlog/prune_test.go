@@ -172,8 +172,9 @@ func TestSegmentsThatSomebodyRemovedAreNotPruned(t *testing.T) {
 		t.Errorf("without the file: %v", r)
 	}
 	// A whole file that proves where the log begins, and no record that says so.
-	whole := open(t, testConfig(privateDir(t)))
-	whole.cfg.SegmentBytes = minSegment
+	small := testConfig(privateDir(t))
+	small.SegmentBytes = minSegment
+	whole := open(t, small)
 	for range 60 {
 		e := read("p")
 		e.Reason = strings.Repeat("r", 2000)

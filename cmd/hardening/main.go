@@ -1,6 +1,8 @@
 // Command hardening is what operators and auditors run beside a service.
 //
 //	hardening audit verify -dir DIR -key KEY
+//	hardening audit prove -dir DIR -key KEY -seq N
+//	hardening audit prune -dir DIR
 //	hardening cert devca -env development -dir DIR
 //	hardening secrets generate
 //	hardening secrets scan DIR
@@ -39,6 +41,8 @@ type command struct {
 // commands in the order of the help text.
 var commands = []command{
 	{"audit verify", "check that an audit log is as it was written", auditVerify},
+	{"audit prove", "prove that a record is in an audit log", auditProve},
+	{"audit prune", "remove records that are older than the retention", auditPrune},
 	{"cert devca", "make a certificate for local development", certDevCA},
 	{"secrets generate", "print a random key", secretsGenerate},
 	{"secrets scan", "look for committed secrets", secretsScan},
@@ -48,6 +52,7 @@ var commands = []command{
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends what does not listen
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)

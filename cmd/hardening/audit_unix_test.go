@@ -1,0 +1,25 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package main
+
+import (
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A pipe where a segment belongs must not be waited for.
+func TestAuditVerifyDoesNotReadPipes(t *testing.T) {
+	dir, key := aLog(t)
+	file := segment(t, dir)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skip("no pipes here:", err)
+	}
+	if status, out, _ := call(t, "audit", "verify", "-dir", dir, "-key", key); status != 1 || !strings.Contains(out, "no regular file") {
+		t.Errorf("status %d %s", status, out)
+	}
+}
