@@ -80,8 +80,9 @@ type Event struct {
 	// Count is how many events this one stands for, or how many records an
 	// export holds. 0 means one.
 	Count int64
-	// Attrs are further facts. They are redacted by key and by pattern, and at
-	// most 64 are kept. Put nothing here that identifies a person.
+	// Attrs are further facts, at most 64. A name that Config.Redact does not
+	// declare is kept as a keyed pseudonym. Put nothing here that identifies a
+	// person.
 	Attrs []slog.Attr
 }
 

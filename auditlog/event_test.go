@@ -35,7 +35,9 @@ func full() Event {
 func TestAnEventComesBackAsItWasRecorded(t *testing.T) {
 	t.Attr("control", "ASVS v5.0.0-16.2.1")
 	t.Attr("control", "NEN7513 5")
-	l := open(t, testConfig(privateDir(t)))
+	cfg := testConfig(privateDir(t))
+	cfg.Redact.Declared = []string{"a", "b", "f"}
+	l := open(t, cfg)
 	want := full()
 	record(t, l, want)
 	record(t, l, read("p"))

@@ -47,6 +47,7 @@ func TestVocabularyRecordsBecomeEventsWhateverTheLevel(t *testing.T) {
 	cfg := testConfig(privateDir(t))
 	var next bytes.Buffer
 	cfg.Next = slog.NewTextHandler(&next, &slog.HandlerOptions{Level: slog.LevelError})
+	cfg.Redact.Declared = []string{"k", "actor"}
 	l := open(t, cfg)
 	log := slog.New(l.Handler()).With("room", "session", "instance", "patients").With(event.KeyActor, "vermeer")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -184,8 +184,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b 
 
 // record redacts, encodes and commits e, and returns its seq.
 func (l *Log) record(ctx context.Context, e *Event, attempt int64, missing []string) (int64, error) {
-	e.Reason = l.redactor.String(e.Reason)
-	e.Attrs = l.redactor.attrs(e.Attrs)
+	l.redactor.event(e)
 	var s *subject
 	if e.Subject.ID != "" {
 		var err error

@@ -110,6 +110,8 @@ func (p *portal) openData(ctx context.Context) error {
 	return err
 }
 
+func (p *portal) anchorFile() string { return filepath.Join(p.opt.state, "anchor") }
+
 func (p *portal) auditDir() string { return filepath.Join(p.opt.state, "audit") }
 
 // openState opens what outlives the process: CA, audit log, secrets.
@@ -121,7 +123,12 @@ func (p *portal) openState(ctx context.Context) (err error) {
 	if err := p.ca.Issue(certFile, keyFile, "localhost", "127.0.0.1", "::1"); err != nil {
 		return err
 	}
+	anchor, err := auditlog.NewFileAnchor(p.anchorFile()) // in a service: on another owner's storage
+	if err != nil {
+		return err
+	}
 	p.trail, err = auditlog.Open(ctx, auditlog.Config{
+		Anchors:     []auditlog.Anchor{anchor},
 		Dir:         p.auditDir(),
 		KeyFile:     filepath.Join(p.opt.state, "audit.key"), // who copies the log for review copies no key
 		Environment: p.opt.env,
@@ -267,5 +274,5 @@ func (p *portal) Close() error {
 }
 
 func (p *portal) verifyCommand() string {
-	return fmt.Sprintf("go run ./cmd/hardening audit verify -dir '%s' -key '%s'", p.auditDir(), p.trail.VerifierKey())
+	return fmt.Sprintf("go run ./cmd/hardening audit verify -dir '%s' -key '%s' -anchor '%s'", p.auditDir(), p.trail.VerifierKey(), p.anchorFile())
 }

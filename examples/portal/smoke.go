@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"text/tabwriter"
@@ -320,7 +321,11 @@ func (w *walk) logout(ctx context.Context) (string, error) {
 }
 
 func (w *walk) verify(ctx context.Context) (string, error) {
-	report, err := auditlog.Verify(ctx, w.p.auditDir(), w.p.trail.VerifierKey(), auditlog.VerifyOptions{})
+	anchor, err := os.ReadFile(w.p.anchorFile())
+	if err != nil {
+		return "", err
+	}
+	report, err := auditlog.Verify(ctx, w.p.auditDir(), w.p.trail.VerifierKey(), auditlog.VerifyOptions{Anchor: anchor})
 	if err != nil {
 		return "", err
 	}
