@@ -131,14 +131,19 @@ func TestBestEffortCountsWhatItDropsInTheLog(t *testing.T) {
 	}
 }
 
-// fullDisk is a disk that has no room left after some bytes.
+// fullDisk is a disk that has no room left after some bytes, but for what
+// the removal of a file frees.
 type fullDisk struct {
 	appendFile
-	room *atomic.Int64
+	room    *atomic.Int64
+	reserve string
 }
 
 func (f fullDisk) Write(p []byte) (int, error) {
 	left := f.room.Load()
+	if there, _ := exists(f.reserve); !there {
+		left += reserveBytes
+	}
 	if int64(len(p)) <= left {
 		f.room.Add(-int64(len(p)))
 		return f.appendFile.Write(p)
@@ -155,21 +160,13 @@ func TestAFullDiskIsToldOfInTheLog(t *testing.T) {
 	cfg := testConfig(privateDir(t))
 	cfg.openFile = func(path string) (appendFile, error) {
 		f, err := openAppend(path)
-		return fullDisk{f, &room}, err
+		return fullDisk{f, &room, reservePath(cfg.Dir)}, err
 	}
 	var told []error
 	cfg.OnError = func(err error) { told = append(told, err) }
 	l := open(t, cfg)
 	record(t, l, read("before"))
-	room.Store(100) // less than a record; then the reserve makes room
-	go func() {
-		for {
-			if there, _ := exists(reservePath(cfg.Dir)); !there {
-				room.Store(1 << 20)
-				return
-			}
-		}
-	}()
+	room.Store(100) // less than a record
 	err := l.Record(t.Context(), read("lost"))
 	if !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v", err)
