@@ -54,13 +54,17 @@ type portal struct {
 	edge      *hardening.Edge
 	policy    *headers.Middleware
 	assets    *headers.Middleware // policy of the static files
+	reports   *headers.ReportCollector
+	hosts     *headers.HostCheck
 	isolation *headers.Isolation
+	contact   *headers.SecurityTxtFile
 	sessions  *session.Manager[visit]
 	limits    *ratelimit.Limiter
 
 	users   *directory
 	records *recordStore
 	pages   map[string]*template.Template
+	script  script // of every page
 	handler http.Handler
 	closers []func() error // in the order of opening
 
@@ -120,7 +124,13 @@ func (p *portal) openState(ctx context.Context) (err error) {
 		return fmt.Errorf("this demo serves with a certificate of its own development CA, so it runs with -env development only: %w", err)
 	}
 	certFile, keyFile := filepath.Join(p.opt.state, "tls.crt"), filepath.Join(p.opt.state, "tls.key")
-	if err := p.ca.Issue(certFile, keyFile, "localhost", "127.0.0.1", "::1"); err != nil {
+	if err := p.ca.Issue(certFile, keyFile, hosts...); err != nil {
+		return err
+	}
+	// In this directory it protects nothing. Yours lies on storage of another
+	// owner, so that who removes the newest entries cannot remove their count.
+	anchor, err := auditlog.NewFileAnchor(filepath.Join(p.opt.state, "anchor"))
+	if err != nil {
 		return err
 	}
 	anchor, err := auditlog.NewFileAnchor(p.anchorFile()) // in a service: on another owner's storage
@@ -132,6 +142,7 @@ func (p *portal) openState(ctx context.Context) (err error) {
 		Dir:         p.auditDir(),
 		KeyFile:     filepath.Join(p.opt.state, "audit.key"), // who copies the log for review copies no key
 		Environment: p.opt.env,
+		Anchors:     []auditlog.Anchor{anchor},
 		Next:        slog.NewTextHandler(p.opt.log, nil), // gets what is no audit event, redacted
 		ErrorLog:    slog.New(slog.NewTextHandler(p.opt.log, nil)),
 	})
@@ -178,16 +189,7 @@ func (p *portal) openRooms(context.Context) (err error) {
 	if p.edge, err = hardening.NewEdge(hardening.EdgeConfig{Logger: p.logger()}); err != nil {
 		return err
 	}
-	if p.policy, err = headers.New(headers.Config{Logger: p.logger(), OnDeny: p.deny}); err != nil {
-		return err
-	}
-	p.assets, err = p.policy.With("assets", func(c *headers.Config) {
-		c.CSP = headers.API().CSP // nothing in a style sheet or picture runs
-	})
-	if err != nil {
-		return err
-	}
-	if p.isolation, err = headers.NewIsolation(headers.IsolationConfig{RequireOrigin: true, Logger: p.logger(), OnDeny: p.deny}); err != nil {
+	if err := p.openHeaders(); err != nil {
 		return err
 	}
 	p.sessions, err = session.New[visit](session.Config{
@@ -233,6 +235,7 @@ func (p *portal) chain() (http.Handler, error) {
 	h = p.limits.Wrap(h)
 	h = p.sessions.Wrap(h)
 	h = p.isolation.Wrap(h)
+	h = p.hosts.Wrap(h)
 	h = p.policy.Recover(h)
 	h = p.policy.Wrap(h)
 	return p.edge.Wrap(h), nil
@@ -240,7 +243,7 @@ func (p *portal) chain() (http.Handler, error) {
 
 // checkers are the rooms that report about themselves.
 func (p *portal) checkers() []hardening.Checker {
-	return []hardening.Checker{p.edge, p.policy, p.isolation, p.sessions, p.limits, p.loader, p.trail, p.server, p.users.hasher}
+	return []hardening.Checker{p.edge, p.policy, p.reports, p.hosts, p.isolation, p.contact, p.sessions, p.limits, p.loader, p.trail, p.server, p.users.hasher}
 }
 
 // serve answers on the listener until ctx ends, and then finishes what has begun.

@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
+
+	"github.com/inovy/hardening/session"
 )
 
 // browser is an HTTPS client that behaves as one: it trusts the development CA
@@ -55,9 +58,20 @@ func (b *browser) forge(ctx context.Context, path string, form url.Values) (*ans
 	return b.send(ctx, http.MethodPost, path, form, "cross-site")
 }
 
+// login opens the form and sends it back with its token.
 func (b *browser) login(ctx context.Context, user, password string) (*answer, error) {
-	return b.post(ctx, "/login", url.Values{"user": {user}, "password": {password}})
+	form := url.Values{"user": {user}, "password": {password}}
+	a, err := b.get(ctx, "/login")
+	if err != nil {
+		return nil, err
+	}
+	if m := csrfField.FindStringSubmatch(a.Text); m != nil {
+		form.Set(session.CSRFField, m[1])
+	}
+	return b.post(ctx, "/login", form)
 }
+
+var csrfField = regexp.MustCompile(`name="` + session.CSRFField + `" value="([^"]+)"`)
 
 func (b *browser) send(ctx context.Context, method, path string, form url.Values, site string) (*answer, error) {
 	r, err := http.NewRequestWithContext(ctx, method, b.origin+path, strings.NewReader(form.Encode()))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/auditlog"
+	"github.com/inovy/hardening/headers"
 	"github.com/inovy/hardening/session"
 )
 
@@ -40,10 +41,25 @@ func (p *portal) user(r *http.Request) (*user, error) {
 	return p.users.byID[s.User()], nil
 }
 
-type loginPage struct{ User, Error string }
+type loginPage struct{ User, Error, Field, Token string }
 
 func (p *portal) showLogin(w http.ResponseWriter, r *http.Request) {
-	p.render(w, r, http.StatusOK, "login", "Log in", loginPage{})
+	p.askLogin(w, r, http.StatusOK, loginPage{})
+}
+
+// askLogin shows the form with a token of an anonymous session, so that nobody
+// can log a visitor in under another's name.
+func (p *portal) askLogin(w http.ResponseWriter, r *http.Request, status int, data loginPage) {
+	s, err := p.sessions.Get(r.Context())
+	if err == nil {
+		data.Field = session.CSRFField
+		data.Token, err = s.CSRFToken()
+	}
+	if err != nil {
+		p.unavailable(w, r, err)
+		return
+	}
+	p.render(w, r, status, "login", "Log in", data)
 }
 
 func (p *portal) login(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +74,7 @@ func (p *portal) login(w http.ResponseWriter, r *http.Request) {
 			p.unavailable(w, r, err)
 			return
 		}
-		p.render(w, r, http.StatusUnauthorized, "login", "Log in", loginPage{User: id, Error: "The user name or the password is wrong."})
+		p.askLogin(w, r, http.StatusUnauthorized, loginPage{User: id, Error: "The user name or the password is wrong."})
 		return
 	}
 	if err := p.sessions.Login(r.Context(), u.ID, session.Auth{Methods: []string{"pwd"}, AAL: 1, Device: deviceOf(r)}); err != nil {
@@ -184,8 +200,8 @@ func (p *portal) exportFile(w http.ResponseWriter, r *http.Request, _ *user) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="records-%s.json"`, id)) // ids of users are plain letters
-	_, _ = w.Write(append(text, '\n'))                                                               // the client is gone if this fails
+	w.Header().Set("Content-Disposition", headers.ContentDisposition("records-"+id+".json"))
+	_, _ = w.Write(append(text, '\n')) // the client is gone if this fails
 }
 
 // emergencyTime is how long a file stays open after the glass was broken.

@@ -19,7 +19,8 @@ var files embed.FS
 // page is what the layout shows around every content.
 type page struct {
 	Title  string
-	Nonce  template.HTMLAttr // for the one script of the layout
+	Nonce  template.HTMLAttr // for the scripts
+	Script script
 	User   *user
 	Nav    []link
 	Notice string
@@ -53,9 +54,14 @@ func (p *portal) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle("GET /static/", p.assets.Wrap(static(http.StripPrefix("/static/", http.FileServerFS(assets)))))
+	if p.script, err = scriptOf(assets); err != nil {
+		return nil, err
+	}
+	mux.Handle("GET /static/", p.assets.Enforce(http.StripPrefix("/static", headers.Static(assets))))
+	mux.Handle("GET /.well-known/security.txt", p.contact)
+	mux.Handle(reportPath, p.reports)
 	mux.HandleFunc("GET /login", p.showLogin)
-	mux.HandleFunc("POST /login", p.login)
+	mux.Handle("POST /login", p.sessions.CSRF(http.HandlerFunc(p.login)))
 	mux.HandleFunc("POST /logout", p.logout)
 	p.devices(mux)
 	for _, a := range actions {
@@ -84,22 +90,10 @@ func (p *portal) forms(next http.Handler) http.Handler {
 	})
 }
 
-// static lets caches keep what is the same for everyone, and lists no folders.
-func static(files http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/") {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Cache-Control", "public, max-age=300")
-		files.ServeHTTP(w, r)
-	})
-}
-
 // render writes the page once it is complete: a fault in a template becomes a
 // refusal and not half a page.
 func (p *portal) render(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
-	d := page{Title: title, Nonce: headers.NonceAttr(r.Context()), Data: data}
+	d := page{Title: title, Nonce: headers.NonceAttr(r.Context()), Script: p.script, Data: data}
 	if s, err := p.sessions.Get(r.Context()); err == nil && s.User() != "" {
 		d.User = p.users.byID[s.User()]
 		d.Nav = navigation(d.User, r.URL.Path)

@@ -144,7 +144,7 @@ func (w *walk) headers(ctx context.Context) (string, error) {
 		}
 	}
 	nonce := nonceOf.FindStringSubmatch(a.Header.Get("Content-Security-Policy"))
-	if nonce == nil || !strings.Contains(a.Text, `<script nonce="`+nonce[1]+`">`) {
+	if nonce == nil || !strings.Contains(a.Text, `<script nonce="`+nonce[1]+`" src="/static/portal.js?`) {
 		return "", errors.New("the nonce of the policy is not that of the page's script")
 	}
 	return "HSTS, DENY, nosniff, referrer, permissions; CSP with the page's nonce", nil
@@ -306,6 +306,9 @@ func (w *walk) logout(ctx context.Context) (string, error) {
 	}
 	if w.doctor.cookie() != nil {
 		return "", errors.New("the cookie is still there")
+	}
+	if got := a.Header.Get("Clear-Site-Data"); got != `"cache", "cookies", "storage"` {
+		return "", fmt.Errorf("the browser is told to forget %q", got)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.origin+"/patients", nil)
 	if err != nil {
