@@ -142,14 +142,19 @@ type Redactor struct {
 	pseudonyms *pseudonyms
 }
 
-// NewRedactor returns a Redactor, or every fault of cfg at once.
+// NewRedactor returns a Redactor, or every fault of cfg at once. It tries the
+// patterns on known values first, and returns an error if one gets through.
 func NewRedactor(cfg RedactorConfig) (*Redactor, error) {
 	f := faults.For(room)
 	cfg.validate(f, "")
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	return newRedactor(cfg.clone()), nil
+	r := newRedactor(cfg.clone())
+	if err := r.selfTest(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 func newRedactor(cfg RedactorConfig) *Redactor {
