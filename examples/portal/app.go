@@ -127,12 +127,6 @@ func (p *portal) openState(ctx context.Context) (err error) {
 	if err := p.ca.Issue(certFile, keyFile, hosts...); err != nil {
 		return err
 	}
-	// In this directory it protects nothing. Yours lies on storage of another
-	// owner, so that who removes the newest entries cannot remove their count.
-	anchor, err := auditlog.NewFileAnchor(filepath.Join(p.opt.state, "anchor"))
-	if err != nil {
-		return err
-	}
 	anchor, err := auditlog.NewFileAnchor(p.anchorFile()) // in a service: on another owner's storage
 	if err != nil {
 		return err
@@ -142,7 +136,6 @@ func (p *portal) openState(ctx context.Context) (err error) {
 		Dir:         p.auditDir(),
 		KeyFile:     filepath.Join(p.opt.state, "audit.key"), // who copies the log for review copies no key
 		Environment: p.opt.env,
-		Anchors:     []auditlog.Anchor{anchor},
 		Next:        slog.NewTextHandler(p.opt.log, nil), // gets what is no audit event, redacted
 		ErrorLog:    slog.New(slog.NewTextHandler(p.opt.log, nil)),
 	})
