@@ -132,7 +132,6 @@ func (p *portal) openState(ctx context.Context) (err error) {
 		return err
 	}
 	p.trail, err = auditlog.Open(ctx, auditlog.Config{
-		Anchors:     []auditlog.Anchor{anchor},
 		Dir:         p.auditDir(),
 		KeyFile:     filepath.Join(p.opt.state, "audit.key"), // who copies the log for review copies no key
 		Environment: p.opt.env,
