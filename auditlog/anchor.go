@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/inovy/hardening/internal/durable"
 )
 
 // Anchor keeps the newest checkpoint of a log where whoever can write to the
@@ -71,17 +73,7 @@ func (a *FileAnchor) Put(_ context.Context, checkpoint []byte) error {
 			return nil
 		}
 	}
-	tmp := a.path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := writeFileSync(tmp, checkpoint); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, a.path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(a.path))
+	return durable.Replace(a.path, checkpoint, 0o600)
 }
 
 // anchored reads which log a checkpoint is of and how many records it is over,

@@ -50,6 +50,7 @@ func threeEpochs(t testing.TB, n int) (dir, key string, text []byte, last *keyFi
 // Every bit of every byte, over 60 records and 3 epochs. What stands before a
 // changed commit is verified once, so that this takes seconds and not an hour.
 func TestEveryFlippedBitOfThreeEpochsIsDetectedOnItsLine(t *testing.T) {
+	t.Parallel()
 	t.Attr("control", "BIO2 8.15.03")
 	_, key, text, last := threeEpochs(t, 60)
 	if last.Epoch != 2 {

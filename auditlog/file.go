@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/inovy/hardening/internal/durable"
 	"github.com/inovy/hardening/internal/faults"
 )
 
@@ -128,15 +129,5 @@ func createSegment(dir string, first int64, content []byte) (path string, err er
 	case there:
 		return "", fmt.Errorf("%w: %s was there before it was begun", ErrTampered, path)
 	}
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) { // left by a crash, never part of the log
-		return "", err
-	}
-	if err := writeFileSync(tmp, content); err != nil {
-		return "", err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return "", err
-	}
-	return path, syncDir(dir)
+	return path, durable.Replace(path, content, 0o600)
 }

@@ -11,6 +11,8 @@ import (
 	"runtime"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/inovy/hardening/internal/durable"
 )
 
 // keyFile is what stands in the file of the signing key. First is the public
@@ -104,7 +106,7 @@ func writeKey(path string, k *keyFile) error {
 	if err != nil {
 		return err
 	}
-	return writeFileSync(path+nextSuffix, append(text, '\n'))
+	return durable.Create(path+nextSuffix, append(text, '\n'))
 }
 
 // promoteKey puts the key written last in force.
@@ -112,45 +114,7 @@ func promoteKey(path string) error {
 	if err := os.Rename(path+nextSuffix, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
-}
-
-// writeFileSync writes a file that did not exist, durably, for its owner only.
-func writeFileSync(path string, text []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec G304 -- inside the configured directory
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			_ = os.Remove(path) // half a file is in the way of the next try
-		}
-	}()
-	if _, err := f.Write(text); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" { // directories can not be synced there
-		return nil
-	}
-	d, err := os.Open(dir) // #nosec G304 -- the configured directory
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 func exists(path string) (bool, error) {

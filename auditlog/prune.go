@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/inovy/hardening/internal/durable"
 )
 
 // When old segments are removed, a file takes their place that proves where the
@@ -104,7 +106,7 @@ func (l *Log) Prune(ctx context.Context) (r PruneReport, err error) {
 		r.Segments++
 	}
 	r.Records = r.Upto - old[0]
-	return r, syncDir(l.cfg.Dir)
+	return r, durable.SyncDir(l.cfg.Dir)
 }
 
 func appendLink(b []byte, n int64, link string) []byte {
@@ -130,17 +132,7 @@ func (c *chain) writePruned(dir string, links []byte) error {
 		content = append(content, before[i+1:]...)
 	}
 	content = append(content, links...)
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := writeFileSync(tmp, content); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return durable.Replace(path, content, 0o600)
 }
 
 // beginning is where the segments of a log begin.

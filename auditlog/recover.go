@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/inovy/hardening/internal/durable"
 )
 
 // open finds the end of the log, or begins one. On return l.live is open for
@@ -238,7 +240,7 @@ func quarantine(dir string, f *os.File, t tail, size int64) error {
 		return err
 	}
 	name := fmt.Sprintf("%s%020d-%s", quarantinePrefix, size, strings.ToLower(rand.Text()[:8]))
-	if err := writeFileSync(filepath.Join(dir, name+pendingSuffix), content); err != nil {
+	if err := durable.Create(filepath.Join(dir, name+pendingSuffix), content); err != nil {
 		return err
 	}
 	if err := f.Truncate(t.offset); err != nil {

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/inovy/hardening/internal/durable"
 )
 
 // Replica is a second place that has every byte of a log before a record is
@@ -192,7 +194,7 @@ func (d *DirReplica) Append(ctx context.Context, segment string, offset int64, d
 		return err
 	}
 	if offset == 0 {
-		return syncDir(d.dir)
+		return durable.SyncDir(d.dir)
 	}
 	return nil
 }

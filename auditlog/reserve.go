@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+
+	"github.com/inovy/hardening/internal/durable"
 )
 
 func reservePath(dir string) string { return filepath.Join(dir, reserveName) }
@@ -22,7 +24,7 @@ func (l *Log) keepReserve() {
 	}
 	if err == nil || os.IsNotExist(err) {
 		// Written out: a file of holes would set nothing apart.
-		err = writeFileSync(path, make([]byte, reserveBytes))
+		err = durable.Create(path, make([]byte, reserveBytes))
 	}
 	if err != nil {
 		l.report.minded(context.Background(), "no room could be set apart for the log's last words", err)

@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"sync"
+
+	"github.com/inovy/hardening/internal/durable"
 )
 
 // What identifies a person whose data was touched stands in the log sealed,
@@ -73,7 +75,7 @@ func openSubjects(path string, begun bool) (*subjects, error) {
 	case !there:
 		var key [sha256.Size]byte
 		_, _ = rand.Read(key[:]) // never fails
-		if err := writeFileSync(path, []byte(subjectMagic+base64.StdEncoding.EncodeToString(key[:])+"\n")); err != nil {
+		if err := durable.Create(path, []byte(subjectMagic+base64.StdEncoding.EncodeToString(key[:])+"\n")); err != nil {
 			return nil, err
 		}
 	}

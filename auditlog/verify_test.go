@@ -41,11 +41,17 @@ func verifyText(t testing.TB, key string, text []byte) (*chain, tail, *flaw) {
 	return c, tl, f
 }
 
-func TestEveryFlippedBitIsDetectedOnItsLine(t *testing.T) {
+// The first segment's header and first commit; what follows them has its test
+// in TestEveryFlippedBitOfThreeEpochsIsDetectedOnItsLine.
+func TestEveryFlippedBitOfTheBeginningIsDetectedOnItsLine(t *testing.T) {
+	t.Parallel()
 	t.Attr("control", "BIO2 8.15.03")
-	_, key, text := smallLog(t, 3)
+	_, key, text := smallLog(t, 1)
 	line := 1
 	for i := range text {
+		if line > 5 {
+			return
+		}
 		for bit := range 8 {
 			if raceDetector && bit != i%8 {
 				continue // ten times slower; without it all bits are flipped

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/durable"
 	"github.com/inovy/hardening/internal/faults"
 )
 
@@ -220,10 +221,13 @@ func (ca *DevCA) Issue(certFile, keyFile string, hosts ...string) error {
 	}
 	// The key goes first. A crash in between leaves a pair that does not match,
 	// which the next Issue replaces.
-	if err := writeAtomic(keyFile, append([]byte(devKeyMark), keyPEM...), 0o600); err != nil {
-		return err
+	if err := durable.Replace(keyFile, append([]byte(devKeyMark), keyPEM...), 0o600); err != nil {
+		return fmt.Errorf("tlsconfig: %w", err)
 	}
-	return writeAtomic(certFile, certPEM(der), 0o644)
+	if err := durable.Replace(certFile, certPEM(der), 0o644); err != nil {
+		return fmt.Errorf("tlsconfig: %w", err)
+	}
+	return nil
 }
 
 func (ca *DevCA) template(f *faults.Collector, hosts []string) *x509.Certificate {

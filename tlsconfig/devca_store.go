@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/durable"
 )
 
 // open loads the CA or makes one. Two processes that create it at once end up
@@ -40,8 +41,8 @@ func (ca *DevCA) open() error {
 		if err != nil {
 			return err
 		}
-		if err := createAtomic(keyFile, bundle, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+		if err := durable.CreateWhole(keyFile, bundle, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("tlsconfig: %w", err)
 		}
 	}
 	usable, err := ca.load(keyFile)
@@ -53,8 +54,8 @@ func (ca *DevCA) open() error {
 		if err != nil {
 			return err
 		}
-		if err := writeAtomic(keyFile, bundle, 0o600); err != nil {
-			return err
+		if err := durable.Replace(keyFile, bundle, 0o600); err != nil {
+			return fmt.Errorf("tlsconfig: %w", err)
 		}
 		if _, err := ca.load(keyFile); err != nil {
 			return err
@@ -62,7 +63,9 @@ func (ca *DevCA) open() error {
 	}
 	want := certPEM(ca.cert.Raw)
 	if have, err := os.ReadFile(ca.CertFile()); err != nil || !bytes.Equal(have, want) {
-		return writeAtomic(ca.CertFile(), want, 0o644)
+		if err := durable.Replace(ca.CertFile(), want, 0o644); err != nil {
+			return fmt.Errorf("tlsconfig: %w", err)
+		}
 	}
 	return nil
 }
