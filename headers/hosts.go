@@ -42,8 +42,8 @@ type HostCheckConfig struct {
 // HostCheck refuses requests for other hosts than ours with 421 (RFC 9110
 // section 15.5.20): a Host header that anyone can choose must not end up in
 // links, in mails or in the keys of caches, and another site's name that
-// resolves to this machine (DNS rebinding) must not reach it. It takes the host
-// from hardening.ClientOf. It is immutable and safe for concurrent use.
+// resolves to this machine (DNS rebinding) must not reach it. Every port passes,
+// as long as it is one. It takes the host from hardening.ClientOf. It is immutable and safe for concurrent use.
 type HostCheck struct {
 	cfg     HostCheckConfig
 	exact   map[string]bool
@@ -102,16 +102,35 @@ func validateHosts(hosts []string, wild bool, f *faults.Collector) {
 	}
 }
 
-// withoutPort returns the name or address of a Host header, without brackets.
+// withoutPort returns the name or address of a Host header, without brackets,
+// or "" where what follows the colon is no port. net/http lets much through
+// there, over HTTP/2 even slashes and quotes, and a handler that puts r.Host
+// into a link would put them there too.
 func withoutPort(host string) string {
 	// Not net.SplitHostPort: its error, for every host without a port, allocates.
 	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') && (host[0] == '[' || strings.IndexByte(host, ':') == i) {
+		if !isPort(host[i+1:]) {
+			return ""
+		}
 		host = host[:i]
 	}
-	if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' {
+	if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' && strings.IndexByte(host, ':') > 0 { // brackets are for IPv6
 		return host[1 : len(host)-1]
 	}
 	return host
+}
+
+// isPort reports whether s is empty (RFC 3986 section 3.2.3) or a number of at
+// most 65535.
+func isPort(s string) bool {
+	n := 0
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' || i == 5 {
+			return false
+		}
+		n = n*10 + int(s[i]-'0')
+	}
+	return n <= 65535
 }
 
 // Allow decides about a request without answering it. Its error is a

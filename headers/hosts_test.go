@@ -24,7 +24,10 @@ func TestOnlyOurHostsAreAnswered(t *testing.T) {
 		"192.0.2.1": true, "192.0.2.1:443": true, "[2001:db8::1]": true, "[2001:db8::1]:8443": true,
 		"": false, "evil.example": false, "app.example.evil.example": false, "evilapp.example": false, "app.example@evil.example": false,
 		"tenant.example": false, ".tenant.example": false, "a..tenant.example": false, "evil.example/.tenant.example": false, "a\x00.tenant.example": false,
-		"app.example.": false, "app.example:80:80": false, "192.0.2.2": false, "[2001:db8::2]": false, "[app.example": false, strings.Repeat("a.", 1<<16) + "tenant.example": false,
+		"app.example.": false, "app.example:80:80": false, "192.0.2.2": false, "[2001:db8::2]": false, "[app.example": false, "[app.example]": false, "[app.example]:443": false,
+		"app.example:": true, "app.example:65535": true, "app.example:65536": false, "app.example:x": false, "app.example:80.evil.example": false,
+		"app.example:/../evil": false, "app.example:x\"<script>": false, "app.example:x@evil.example": false, "a.tenant.example:;": false, "[2001:db8::1]:x": false, ":80": false,
+		strings.Repeat("a.", 1<<16) + "tenant.example": false,
 	} {
 		r := request("https", "GET", "/")
 		r.Host = host

@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/inovy/hardening"
 )
@@ -22,7 +24,7 @@ import (
 // [Middleware.With]. http.FileServerFS removes Cache-Control from its 416
 // answers; [Middleware.Enforce] puts it back.
 func Static(fsys fs.FS) http.Handler {
-	files := http.FileServerFS(fsys)
+	files := http.FileServerFS(unlisted{fsys})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
@@ -51,38 +53,76 @@ func exists(fsys fs.FS, urlPath string) bool {
 	return err == nil && info.Mode().IsRegular() || err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid)
 }
 
+// unlisted is a file system whose directories cannot be read. FileServer lists
+// a directory whose index it cannot open, be it for its mode, a link that leads
+// out of the root, or because it was deleted a moment ago.
+type unlisted struct{ fs.FS }
+
+func (u unlisted) Open(name string) (fs.File, error) {
+	f, err := u.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return unlistedDir{f}, nil
+	}
+	return f, nil
+}
+
+// unlistedDir has no ReadDir, whatever the directory has.
+type unlistedDir struct{ fs.File }
+
 // hiddenSuffixes end names of files that are not meant for visitors, in lower
 // case.
 var hiddenSuffixes = []string{
-	".map",                                                                                             // source maps
-	"~", ".bak", ".backup", ".old", ".orig", ".save", ".swp", ".swo", ".tmp", ".rej", ".copy", ".dist", // editors and hands
-	".sql", ".dump", ".sqlite", ".sqlite3", ".db", ".mdb", ".log", // data
-	".pem", ".key", ".p12", ".pfx", ".jks", ".kdbx", ".asc", ".age", // keys
-	".go", ".php", ".py", ".rb", ".pl", ".sh", ".java", ".cs", ".tmpl", ".gohtml", ".htaccess", ".htpasswd", // code
-	".conf", ".cfg", ".ini", ".toml", ".yml", ".yaml", ".tfstate", ".tfvars", ".properties", // configuration
+	".map",                                                                                                     // source maps
+	"~", ".bak", ".bkp", ".backup", ".old", ".orig", ".save", ".swp", ".swo", ".tmp", ".rej", ".copy", ".dist", // editors and hands
+	".sql", ".dump", ".rdb", ".sqlite", ".sqlite3", ".db", ".mdb", ".log", ".har", // data
+	".pem", ".key", ".der", ".ppk", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".asc", ".age", // keys
+	".go", ".php", ".py", ".rb", ".pl", ".sh", ".java", ".cs", ".jsp", ".asp", ".aspx", ".tmpl", ".gohtml", ".htaccess", ".htpasswd", // code
+	".tsx", ".jsx", ".vue", ".svelte", ".scss", ".sass", ".less", // what bundles are made of
+	".env", ".conf", ".cfg", ".ini", ".toml", ".yml", ".yaml", ".tfstate", ".tfvars", ".properties", // configuration
 }
 
 // hiddenNames are files of builds and operating systems, in lower case.
 var hiddenNames = []string{
 	"dockerfile", "containerfile", "makefile", "jenkinsfile", "vagrantfile", "procfile", "go.mod", "go.sum", "package.json", "package-lock.json", "yarn.lock",
 	"pnpm-lock.yaml", "composer.json", "composer.lock", "gemfile", "gemfile.lock", "tsconfig.json", "web.config", "thumbs.db", "desktop.ini",
-	"web-inf", "meta-inf", "node_modules", "__macosx", "cvs",
+	"web-inf", "meta-inf", "node_modules", "__macosx", "cvs", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519",
 }
 
+// packed are the endings of compressed copies, of which tools leave one beside
+// the file.
+var packed = []string{".gz", ".br", ".zst", ".xz", ".bz2", ".zip"}
+
 func hidden(p string) bool {
-	if !strings.HasPrefix(p, "/") || !isClean(p) || strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == 0x7f || strings.ContainsRune(`\:%*?"<>|`, r) }) {
+	if !strings.HasPrefix(p, "/") || !isClean(p) || strings.ContainsFunc(p, func(r rune) bool {
+		// Some file systems ignore characters that do not show (Cf).
+		return r < ' ' || r == 0x7f || r == utf8.RuneError || unicode.Is(unicode.Cf, r) || strings.ContainsRune(`\:%*?"<>|`, r)
+	}) {
 		return true
 	}
 	for i, part := range strings.Split(strings.Trim(p, "/"), "/") {
 		name := strings.ToLower(part)
+		for _, ending := range packed {
+			name = strings.TrimSuffix(name, ending)
+		}
 		switch {
 		case name == ".well-known" && i == 0:
 		case strings.HasPrefix(name, "."), strings.HasPrefix(name, "#"), strings.HasSuffix(name, "#"),
 			strings.HasSuffix(name, ".") && name != "", strings.TrimSpace(name) != name, // Windows ignores what such names end in
+			shortName(name),
 			slices.Contains(hiddenNames, name),
 			slices.ContainsFunc(hiddenSuffixes, func(s string) bool { return strings.HasSuffix(name, s) }):
 			return true
 		}
 	}
 	return false
+}
+
+// shortName reports whether Windows could have given the name to another file:
+// "git~1" is ".git" there.
+func shortName(name string) bool {
+	_, number, ok := strings.Cut(name, "~")
+	return ok && number != "" && '0' <= number[0] && number[0] <= '9'
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +25,7 @@ var hostile = []string{
 	"/server.key", "/server.pem", "/cert.p12", "/id.kdbx", "/main.go", "/index.php", "/deploy.sh", "/app.py", "/config.yml", "/config.yaml",
 	"/settings.ini", "/terraform.tfstate", "/Dockerfile", "/package.json", "/composer.lock", "/go.mod", "/web.config", "/WEB-INF/web.xml", "/node_modules/x/x.js", "/Thumbs.db",
 	"/access.log", "/#auto#", "/page.html.", "/page.html ", "/name:stream", "/back\\slash", "/wild*card", "/.well-known/.env", "/a/.well-known/x",
+	"/git~1/config", "/WEB~1.CON", "/\u200c.git/config", "/id_rsa", "/x.ppk", "/app.js.map.gz", "/dump.sql.ZIP", "/page.jsp", "/page.aspx", "/App.vue", "/dump.rdb", "/prod.env", "/page.bkp",
 }
 
 func TestStaticHidesWhatIsInAWebRootByMistake(t *testing.T) {
@@ -76,6 +79,43 @@ func TestADiskThatFailsIsNoMissingPage(t *testing.T) {
 type broken struct{}
 
 func (broken) Open(string) (fs.File, error) { return nil, fs.ErrPermission }
+
+// closed is a file system of which each index exists and cannot be opened.
+type closed struct{ fstest.MapFS }
+
+func (c closed) Open(name string) (fs.File, error) {
+	if strings.HasSuffix(name, "index.html") {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return c.MapFS.Open(name)
+}
+
+func TestTrap_ADirectoryIsNotListedWhereItsIndexCannotBeOpened(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-13.4.3")
+	dir := t.TempDir()
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(dir, "www", "d"), 0o750),
+		os.WriteFile(filepath.Join(dir, "www", "d", "secret.txt"), nil, 0o600),
+		os.WriteFile(filepath.Join(dir, "outside.html"), []byte("outside"), 0o600),
+		os.Symlink(filepath.Join(dir, "outside.html"), filepath.Join(dir, "www", "d", "index.html")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := must(os.OpenRoot(filepath.Join(dir, "www")))
+	defer root.Close()
+	for name, fsys := range map[string]fs.FS{
+		"unreadable":         closed{fstest.MapFS{"d/index.html": {Data: []byte("x")}, "d/secret.txt": {Data: []byte("x")}}},
+		"a link that leaves": root.FS(),
+	} {
+		w := httptest.NewRecorder()
+		headers.Static(fsys).ServeHTTP(w, httptest.NewRequest("GET", "/d/", nil))
+		if w.Code < 400 || strings.Contains(w.Body.String(), "secret") || strings.Contains(w.Body.String(), "outside") {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+}
 
 func TestClearSiteDataAndNoStore(t *testing.T) {
 	t.Attr("control", "ASVS v5.0.0-14.3.1")
