@@ -2,15 +2,21 @@ package headers
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/inovy/hardening/internal/respw"
 )
 
 // Enforce is [Middleware.Wrap] for handlers that cannot be trusted with the
 // policy: reverse proxies, file servers, code of others. Just before the
-// response goes out, it adds each policy header that was removed, and writes
-// one anew that stands there twice. A single value that a handler chose stays,
-// and so does what a policy of [Middleware.With] decides.
+// response goes out, informational ones (1xx) included, it adds each policy
+// header that was removed, and writes one anew that stands there twice, be it
+// under a name in another case. A single value that a handler chose stays,
+// and so does what a policy of [Middleware.With] decides. Of a header that the
+// policy leaves out and the handler sends twice, the first value stays; and
+// Strict-Transport-Security never goes out over plain HTTP (RFC 6797 section
+// 7.2).
 //
 // From a 304 it takes a Content-Security-Policy with a nonce: the browser
 // would apply it to the page it has kept, whose scripts carry another nonce.
@@ -36,10 +42,20 @@ type enforcer struct {
 	nonce  string
 }
 
+// WriteHeader mends informational answers too: browsers heed the policy of a
+// 103, and ReverseProxy adds the upstream's to it.
+func (e *enforcer) WriteHeader(status int) {
+	if status >= 100 && status < 200 && !e.Committed() {
+		e.mend(e.Header(), status)
+	}
+	e.Writer.WriteHeader(status)
+}
+
 func (e *enforcer) mend(h http.Header, status int) {
 	if status == http.StatusSwitchingProtocols {
 		return
 	}
+	e.tidy(h)
 	if status == http.StatusNotModified {
 		for _, n := range e.policy.nonced {
 			delete(h, e.policy.keys[n.index])
@@ -47,7 +63,7 @@ func (e *enforcer) mend(h http.Header, status int) {
 	}
 	var fresh []string // the policy's values, made only if something is amiss
 	for i, k := range e.policy.keys {
-		if got := h[k]; len(got) == 1 && got[0] != "" || status == http.StatusNotModified && e.policy.hasNonce(i) {
+		if got := h[k]; len(got) == 1 && strings.Trim(got[0], " \t\r\n") != "" || status == http.StatusNotModified && e.policy.hasNonce(i) {
 			continue
 		}
 		if fresh == nil {
@@ -56,6 +72,42 @@ func (e *enforcer) mend(h http.Header, status int) {
 		}
 		h[k] = fresh[i : i+1 : i+1]
 	}
+}
+
+// tidy brings headers that mend does not see into the one form that it does:
+// those in a spelling of their own, which net/http would send beside ours, and
+// those that the policy leaves out.
+func (e *enforcer) tidy(h http.Header) {
+	for k, v := range h {
+		name := managedName(k)
+		if name == "" || name == k && len(v) < 2 {
+			continue
+		}
+		decided := slices.Contains(e.policy.keys, name)
+		switch {
+		case name != k:
+			delete(h, k)
+			if !decided && len(h[name]) == 0 && len(v) > 0 {
+				h[name] = v[:1:1]
+			}
+		case !decided:
+			h[k] = v[:1:1]
+		}
+	}
+	// Every policy has it over HTTPS, and none does over plain HTTP.
+	if !slices.Contains(e.policy.keys, "Strict-Transport-Security") {
+		delete(h, "Strict-Transport-Security")
+	}
+}
+
+// managedName returns the name in managed that k is, in any case, or "".
+func managedName(k string) string {
+	for _, name := range managed {
+		if len(name) == len(k) && (name == k || strings.EqualFold(name, k)) {
+			return name
+		}
+	}
+	return ""
 }
 
 func (v *variant) hasNonce(i int) bool {

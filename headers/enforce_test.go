@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/http/httputil"
+	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -53,6 +57,66 @@ func TestEnforcePutsBackWhatAHandlerRemovesOrDoubles(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestEnforceLeavesOneOfEachHeaderHoweverItIsWritten(t *testing.T) {
+	strict := must(headers.New(headers.Strict()))
+	web := must(headers.New(headers.Config{}))
+	for _, c := range []struct {
+		name   string
+		policy *headers.Middleware
+		scheme string
+		write  http.Header
+		key    string
+		want   string // "" = not sent
+	}{
+		{"HSTS never goes out over plain HTTP", web, "http", http.Header{"Strict-Transport-Security": {"max-age=1"}}, "Strict-Transport-Security", ""},
+		{"nor twice, nor in capitals", web, "http", http.Header{"STRICT-TRANSPORT-SECURITY": {"max-age=1", "max-age=2"}}, "Strict-Transport-Security", ""},
+		{"what the policy leaves out stands once", web, "https", http.Header{"Cross-Origin-Embedder-Policy": {"require-corp", "unsafe-none"}}, "Cross-Origin-Embedder-Policy", "require-corp"},
+		{"and under its own name", web, "https", http.Header{"cross-origin-embedder-policy": {"require-corp"}}, "Cross-Origin-Embedder-Policy", "require-corp"},
+		{"a name in small letters adds no second header", strict, "https", http.Header{"x-frame-options": {"SAMEORIGIN"}}, "X-Frame-Options", "DENY"},
+		{"nor does the spelling of the standard", strict, "https", http.Header{"X-DNS-Prefetch-Control": {"on"}}, "X-Dns-Prefetch-Control", "off"},
+		{"a blank value is none", strict, "https", http.Header{"X-Content-Type-Options": {" \t"}}, "X-Content-Type-Options", "nosniff"},
+		{"nor is a line break", strict, "https", http.Header{"X-Frame-Options": {"\r\n"}}, "X-Frame-Options", "DENY"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			c.policy.Enforce(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				maps.Copy(w.Header(), c.write)
+			})).ServeHTTP(w, request(c.scheme, "GET", "/"))
+			var got []string
+			for k, v := range w.Header() {
+				if strings.EqualFold(k, c.key) {
+					got = append(got, v...)
+				}
+			}
+			if c.want == "" && len(got) > 0 || c.want != "" && !slices.Equal(got, []string{c.want}) {
+				t.Errorf("sent %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTrap_AnUpstreamsEarlyHintsBringNoSecondPolicy(t *testing.T) {
+	policy := must(headers.New(headers.API()))
+	srv := httptest.NewServer(policy.Enforce(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Content-Security-Policy", "default-src *")
+		w.Header().Add("Link", "</x>; rel=preload")
+		w.WriteHeader(http.StatusEarlyHints)
+	})))
+	defer srv.Close()
+	var hints []string
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+		hints = append(hints, h["Content-Security-Policy"]...)
+		return nil
+	}}
+	req := must(http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", srv.URL, nil))
+	res := must(srv.Client().Do(req))
+	_ = res.Body.Close()
+	want := []string{headers.API().CSP.String()}
+	if !slices.Equal(hints, want) || !slices.Equal(res.Header["Content-Security-Policy"], want) {
+		t.Errorf("hints %q, response %q", hints, res.Header["Content-Security-Policy"])
 	}
 }
 
