@@ -36,7 +36,8 @@ type ReportCollectorConfig struct {
 	MaxBytes int64
 
 	// PerMinute bounds the reports of one client address (of one /64 network
-	// of IPv6) within any minute. Default: 60.
+	// of IPv6) within any minute. A request without one counts as one.
+	// Default: 60.
 	PerMinute int
 
 	// OnReport gets what an event is emitted for, at the same moment: the first
@@ -169,7 +170,9 @@ func (c *ReportCollector) collect(r *http.Request) *hardening.Problem {
 		return &hardening.Problem{Status: http.StatusUnsupportedMediaType, Detail: "Send application/csp-report or application/reports+json."}
 	}
 	address := hardening.ClientOf(r).Addr
-	if !c.rate.take(address, 0, c.cfg.PerMinute) { // before anything is read
+	// Before anything is read, and for the first report: one that is none costs
+	// us as much as one that is.
+	if !c.rate.take(address, c.cfg.PerMinute) {
 		return &hardening.Problem{Status: http.StatusTooManyRequests}
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, c.cfg.MaxBytes+1))
@@ -192,7 +195,7 @@ func (c *ReportCollector) collect(r *http.Request) *hardening.Problem {
 		return malformed(err)
 	}
 	for i := range reports {
-		if !c.rate.take(address, 1, c.cfg.PerMinute) {
+		if i > 0 && !c.rate.take(address, c.cfg.PerMinute) {
 			return &hardening.Problem{Status: http.StatusTooManyRequests}
 		}
 		c.keep(r.Context(), c.parse(&reports[i]))

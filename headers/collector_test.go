@@ -113,6 +113,7 @@ func TestBlockedIsAnOriginAndNoMore(t *testing.T) {
 		"inline": "inline", "eval": "eval", "data": "data:", "data:text/html,<script>": "data:", "blob:https://x/1": "blob:", "chrome-extension://abcdef/x.js": "chrome-extension:",
 		"https://CDN.example:8443/a?b#c": "https://cdn.example:8443", "https://user:pass@cdn.example/x": "https://cdn.example", "wss://rt.example/s": "wss://rt.example",
 		"trusted-types-sink": "trusted-types-sink", "": "", "piet jansen": "other", "https://a b/": "other", "http://[::1]:80/x": "http://[::1]:80", "\n": "other",
+		"https://a:65535": "https://a:65535", "https://a:65536": "other", "https://a:" + strings.Repeat("123456782", 300): "other", "https://[fe80::1%25piet.jansen]/": "other",
 	} {
 		c := collector(nil)
 		body, _ := json.Marshal(map[string]any{"csp-report": map[string]any{"blocked-uri": url}})
@@ -212,6 +213,21 @@ func TestAnAddressHasSixtyReportsInAnyMinute(t *testing.T) {
 			t.Errorf("another network: %d", got)
 		}
 	})
+}
+
+func TestRequestsWithoutAReportCountToo(t *testing.T) {
+	for name, body := range map[string]string{
+		"an empty array": "[]", "half an object": "{", "spaces": "[" + strings.Repeat(" ", 60<<10) + "]", "too much": strings.Repeat("x", 65<<10),
+	} {
+		c := collector(nil)
+		codes := map[int]int{}
+		for range 100 {
+			codes[c.post(modernType, body)]++
+		}
+		if codes[429] != 40 {
+			t.Errorf("%s, 100 times: %v", name, codes)
+		}
+	}
 }
 
 // A flood of kinds and addresses fills the memory to its bound, and not beyond.

@@ -88,7 +88,8 @@ func blocked(s string) string {
 	switch u.Scheme {
 	case "http", "https", "ws", "wss":
 		host := strings.ToLower(u.Hostname())
-		if hostFault(host) != "" && !isIP(host) {
+		// Zones and long ports would hold any text.
+		if hostFault(host) != "" && !isIP(host) || strings.Contains(host, "%") || !isPort(u.Port()) {
 			return "other"
 		}
 		return u.Scheme + "://" + strings.ToLower(u.Host)
@@ -218,8 +219,8 @@ func (s *slices10) sum(now int64) int {
 	return total
 }
 
-// take counts n reports of the address if the limit has room for one more.
-func (l *reportRate) take(addr netip.Addr, n uint16, limit int) bool {
+// take counts a report of the address if the limit has room for it.
+func (l *reportRate) take(addr netip.Addr, limit int) bool {
 	bits := 64
 	if addr.Is4() {
 		bits = 32
@@ -248,7 +249,7 @@ func (l *reportRate) take(addr netip.Addr, n uint16, limit int) bool {
 	if s.sum(now) >= limit {
 		return false
 	}
-	s.counts[s.last%7] += n
+	s.counts[s.last%7]++
 	return true
 }
 

@@ -52,6 +52,8 @@ func TestNewRefusesEachFault(t *testing.T) {
 		{"every name of a public suffix", "Origins[0]", origins("https://*.co.uk")},
 		{"every name of a public suffix, without credentials", "Origins[0]", func(c *cors.Config) { c.Origins, c.Credentials = []string{"https://*.co.uk"}, false }},
 		{"every customer of a host", "Origins[0]", origins("https://*.github.io")},
+		{"every customer of a host, two levels down", "Origins[0]", origins("https://*.compute.amazonaws.com")},
+		{"every city of a prefecture", "Origins[0]", origins("https://*.kawasaki.jp")},
 		{"a trailing dot", "Origins[0]", origins("https://app.example.")},
 		{"an empty label", "Origins[0]", origins("https://app..example")},
 		{"a label of 64 bytes", "Origins[0]", origins("https://" + strings.Repeat("a", 64) + ".example")},
@@ -139,6 +141,7 @@ func TestNewReportsEveryFaultAtOnce(t *testing.T) {
 func TestNewTakesHonestConfigs(t *testing.T) {
 	for name, cfg := range map[string]cors.Config{
 		"one origin":                         {Origins: []string{app}},
+		"subdomains of an exception":         {Origins: []string{"https://*.city.kawasaki.jp"}, Credentials: true},
 		"subdomains of a registered name":    {Origins: []string{"https://*.clinic.co.uk"}, Credentials: true},
 		"http without credentials":           {Origins: []string{"http://app.example"}},
 		"this machine with credentials":      {Origins: []string{"http://localhost:*", "http://127.0.0.1:*", "http://[::1]:5173"}, Credentials: true},

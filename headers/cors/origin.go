@@ -126,13 +126,19 @@ func isNumber(label string) bool {
 	return strings.Trim(label, "0123456789") == ""
 }
 
-// publicSuffix reports whether strangers register names below the wildcard.
+// publicSuffix reports whether strangers register names below the wildcard:
+// directly, or, where the list has a rule such as *.compute.amazonaws.com, one
+// level further down.
 func (p *pattern) publicSuffix() bool {
 	if !p.anySub {
 		return false
 	}
-	suffix, _ := publicsuffix.PublicSuffix(p.host)
-	return suffix == p.host
+	for _, name := range []string{p.host, "any." + p.host} {
+		if suffix, _ := publicsuffix.PublicSuffix(name); suffix == name {
+			return true
+		}
+	}
+	return false
 }
 
 // origins is a set of patterns, ready to match.
