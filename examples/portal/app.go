@@ -135,6 +135,7 @@ func (p *portal) openState(ctx context.Context) (err error) {
 		Dir:         p.auditDir(),
 		KeyFile:     filepath.Join(p.opt.state, "audit.key"), // who copies the log for review copies no key
 		Environment: p.opt.env,
+		Anchors:     []auditlog.Anchor{anchor},
 		Next:        slog.NewTextHandler(p.opt.log, nil), // gets what is no audit event, redacted
 		ErrorLog:    slog.New(slog.NewTextHandler(p.opt.log, nil)),
 	})
