@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -20,30 +21,29 @@ type denial struct {
 	decision Decision
 }
 
+// slotOf need not be keyed: who shares a slot only loses a short cut.
 func slotOf(a netip.Addr) int {
 	b := a.As16()
-	h := uint32(2166136261)
-	for _, c := range b {
-		h = (h ^ uint32(c)) * 16777619
-	}
-	return int(h % 4096)
+	h := (binary.LittleEndian.Uint64(b[:8]) ^ 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>32 ^ binary.LittleEndian.Uint64(b[8:])) * 0x94d049bb133111eb
+	return int(h >> 52) // 12 bits: 4096 slots
 }
 
-// find returns a refusal of the address that still holds.
-func (s *denials) find(l *Limiter, a netip.Addr) (Decision, bool) {
+// find returns a refusal of the address that still holds, or nil.
+func (s *denials) find(l *Limiter, a netip.Addr) *Decision {
 	a = l.network(a)
 	d := s.slots[slotOf(a)].Load()
 	if d == nil || d.addr != a {
-		return Decision{}, false
+		return nil
 	}
 	left := time.Until(d.until)
 	if left <= 0 {
-		return Decision{}, false
+		return nil
 	}
 	out := d.decision
 	out.RetryAfter = left
 	out.ResetAfter = max(out.ResetAfter, left)
-	return out, true
+	return &out
 }
 
 // remember keeps a refusal if it holds for everything that the address sends:

@@ -29,9 +29,9 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		if !l.cfg.DangerouslyReportOnly {
-			if d, ok := l.denied.find(l, req.Addr); ok {
-				l.report(r.Context(), &req, &d, client.RequestID)
-				l.refuse(w, r, &d)
+			if d := l.denied.find(l, req.Addr); d != nil {
+				l.report(r.Context(), &req, d, client.RequestID)
+				l.refuse(w, r, d)
 				return
 			}
 		}

@@ -19,6 +19,7 @@ import (
 type Limiter struct {
 	cfg    Config
 	store  Store
+	memory *MemoryStore // store, if it is one
 	global []policy
 	ip     []policy
 	tiers  []tier
@@ -34,7 +35,8 @@ type Limiter struct {
 // policy is one limit with everything that does not change between requests.
 type policy struct {
 	Limit
-	rule string // counter: the same rule and window share usage
+	rule   string // counter: the same rule and window share usage
+	hashed key    // rule and window as Limiter.memory hashes them
 }
 
 type tier struct {
@@ -67,8 +69,6 @@ func New(cfg Config) (*Limiter, error) {
 		if reason, fix := register(l.mux, cfg.Routes[:i], r.Pattern); reason != "" {
 			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, reason, fix)
 		}
-		l.routes = append(l.routes, route{r.Pattern, policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress, r.DangerouslyUnlimited})
-		l.unlimited = l.unlimited || r.DangerouslyUnlimited
 	}
 	f.NilInside("Store", cfg.Store, "leave it nil for a store in memory, or make one with NewMemoryStore")
 	if m, ok := cfg.Store.(*MemoryStore); ok && m != nil && m.base.IsZero() {
@@ -82,13 +82,18 @@ func New(cfg Config) (*Limiter, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	l.global = policies("global", "global", cfg.Global)
-	l.ip = policies("ip", "ip", cfg.IP)
+	l.memory, _ = l.store.(*MemoryStore)
+	for _, r := range cfg.Routes {
+		l.routes = append(l.routes, route{r.Pattern, l.policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress, r.DangerouslyUnlimited})
+		l.unlimited = l.unlimited || r.DangerouslyUnlimited
+	}
+	l.global = l.policies("global", "global", cfg.Global)
+	l.ip = l.policies("ip", "ip", cfg.IP)
 	for _, t := range cfg.Tiers {
 		// A user's counter is one for all tiers, so a change of tier keeps what
 		// was used. An address serves callers of several tiers, so there each
 		// tier counts its own.
-		l.tiers = append(l.tiers, tier{t.Name, policies("user", "user", t.User), policies(t.Name+"-ip", "ip:"+t.Name, t.IP)})
+		l.tiers = append(l.tiers, tier{t.Name, l.policies("user", "user", t.User), l.policies(t.Name+"-ip", "ip:"+t.Name, t.IP)})
 	}
 	l.events = newCoalescer(l)
 	l.pool.New = func() any { return new(work) }
@@ -126,13 +131,17 @@ func register(mux *http.ServeMux, before []Route, pattern string) (reason, fix s
 	return "", ""
 }
 
-func policies(kind, rule string, limits []Limit) []policy {
+func (l *Limiter) policies(kind, rule string, limits []Limit) []policy {
 	out := make([]policy, 0, len(limits))
-	for _, l := range limits {
-		if l.Name == "" {
-			l.Name = kind + "-" + per(l.Per)
+	for _, limit := range limits {
+		if limit.Name == "" {
+			limit.Name = kind + "-" + per(limit.Per)
 		}
-		out = append(out, policy{l, rule})
+		p := policy{Limit: limit, rule: rule}
+		if l.memory != nil {
+			p.hashed = l.memory.ruleKey(rule, int64(limit.Per))
+		}
+		out = append(out, p)
 	}
 	return out
 }
@@ -183,7 +192,7 @@ func (l *Limiter) Take(ctx context.Context, r Request) (d Decision, err error) {
 // take is Take with its events, for the request of this id. It also returns the
 // limit that binds. A Decision is large: d is written in place, not copied.
 func (l *Limiter) take(ctx context.Context, r *Request, requestID string, d *Decision) (*policy, error) {
-	if !l.knownTier(r.Tier) {
+	if r.Tier != "" && !l.knownTier(r.Tier) {
 		l.events.unknownTier(ctx, r)
 	}
 	binding, err := l.decide(ctx, r, true, d)
@@ -260,6 +269,16 @@ func (l *Limiter) work() *work {
 }
 
 func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision) (*policy, error) {
+	if p, who := l.only(r); p != nil {
+		c := Charge{Rule: p.rule, Subject: who, N: p.N, Per: p.Per, Cost: max(r.Cost, 1), rule: p.hashed}
+		var s State
+		d.Allowed = l.memory.decideOne(&c, &s, take)
+		if !d.Allowed {
+			d.Violated = []string{p.Name}
+		}
+		d.bindTo(p, &s)
+		return p, nil
+	}
 	w := l.work()
 	defer l.pool.Put(w)
 	if !l.collect(w, r) {
@@ -278,6 +297,19 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 	return bind(w, d), nil
 }
 
+// only returns the one limit that the request is held against, and who is
+// counted, or nil if there are several or the store is not in memory.
+func (l *Limiter) only(r *Request) (*policy, Subject) {
+	if l.memory == nil || r.Route != "" || len(l.global)+len(l.ip) != 1 {
+		return nil, Subject{}
+	}
+	t := l.tier(r.Tier)
+	if len(t.ip) > 0 || r.User != "" && len(t.user) > 0 || len(l.ip) == 0 {
+		return nil, Subject{}
+	}
+	return &l.ip[0], Subject{Addr: l.network(r.Addr)}
+}
+
 // collect lists the limits that the request is held against, the widest first.
 // It reports whether the request's route is known.
 func (l *Limiter) collect(w *work, r *Request) bool {
@@ -287,7 +319,7 @@ func (l *Limiter) collect(w *work, r *Request) bool {
 		for i := range ps {
 			p := &ps[i]
 			w.policies = append(w.policies, p)
-			w.charges = append(w.charges, Charge{Rule: p.rule, Subject: s, N: p.N, Per: p.Per, Cost: cost})
+			w.charges = append(w.charges, Charge{Rule: p.rule, Subject: s, N: p.N, Per: p.Per, Cost: cost, rule: p.hashed})
 		}
 	}
 	byAddr := Subject{Addr: addr}
@@ -317,21 +349,27 @@ func (l *Limiter) collect(w *work, r *Request) bool {
 
 // tier returns the tier of the name, or the lowest one.
 func (l *Limiter) tier(name string) *tier {
-	for i := range l.tiers {
-		if l.tiers[i].name == name {
-			return &l.tiers[i]
+	if name != "" {
+		for i := range l.tiers {
+			if l.tiers[i].name == name {
+				return &l.tiers[i]
+			}
 		}
 	}
 	return &l.tiers[0]
 }
 
+// knownTier reports whether a tier has that name.
 func (l *Limiter) knownTier(name string) bool {
-	return name == "" || slices.ContainsFunc(l.tiers, func(t tier) bool { return t.name == name })
+	return slices.ContainsFunc(l.tiers, func(t tier) bool { return t.name == name })
 }
 
 // network is what counts as one address. Without an address it is the zero
 // Addr: one strict counter for all that have none.
 func (l *Limiter) network(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return a
+	}
 	a = a.Unmap().WithZone("")
 	if !a.Is6() {
 		return a
@@ -361,10 +399,15 @@ func bind(w *work, d *Decision) *policy {
 		return nil // a Config always has limits
 	}
 	s := &w.states[binding]
-	d.Policy, d.Limit = w.policies[binding].Name, w.policies[binding].Limit
+	d.bindTo(w.policies[binding], s)
+	return w.policies[binding]
+}
+
+// bindTo takes over the limit that binds.
+func (d *Decision) bindTo(p *policy, s *State) {
+	d.Policy, d.Limit = p.Name, p.Limit
 	d.Degraded = s.Degraded
 	d.Remaining, d.RetryAfter, d.ResetAfter = s.Remaining, s.RetryAfter, s.ResetAfter
-	return w.policies[binding]
 }
 
 // tighter reports whether a binds more than b: the one that refuses, and for

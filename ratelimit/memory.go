@@ -163,17 +163,7 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 		return false, ErrCharges
 	}
 	if len(charges) == 1 { // without the working set of many
-		c := &charges[0]
-		k := s.keyOf(c)
-		sh := &s.shards[k.lo%shardCount]
-		sh.mu.Lock()
-		now := s.now()
-		p := s.find(sh, c, k, now, 0)
-		fits := p.judge(c, &states[0], now)
-		s.settle(sh, &p, c, &states[0], now, take && fits)
-		s.tidy(sh, &p, now)
-		sh.mu.Unlock()
-		return fits, nil
+		return s.decideOne(&charges[0], &states[0], take), nil
 	}
 	var d decision
 	s.lock(&d, charges)
@@ -197,6 +187,34 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 		s.tidy(&s.shards[d.shards[i]], &d.places[i], now)
 	}
 	return all, nil
+}
+
+// decideOne decides on one charge that is countable. The first half is the
+// road of nearly every request: a key that is known and has room.
+func (s *MemoryStore) decideOne(c *Charge, st *State, take bool) bool {
+	k := s.keyOf(c)
+	sh := &s.shards[k.lo%shardCount]
+	sh.mu.Lock()
+	now := s.now()
+	if i := sh.own.find(k); i >= 0 && take {
+		w := sh.own.entries[i].w
+		if w.isBucketed() {
+			left := c.N - w.used(now, int64(c.Per)) - c.Cost
+			if left >= 0 {
+				w.hit(c.Cost)
+				full := w.full(now, int64(c.Per))
+				sh.mu.Unlock()
+				*st = State{Fits: true, Remaining: left, ResetAfter: time.Duration(full)}
+				return true
+			}
+		}
+	}
+	p := s.find(sh, c, k, now, 0)
+	fits := p.judge(c, st, now)
+	s.settle(sh, &p, c, st, now, take && fits)
+	s.tidy(sh, &p, now)
+	sh.mu.Unlock()
+	return fits
 }
 
 // Reset implements [Store]. What stands in an overflow window that others

@@ -9,39 +9,55 @@ import (
 // key is a keyed hash of 128 bits: two subjects never meet in one.
 type key struct{ lo, hi uint64 }
 
-// hash is keyed by two seeds of this process: nobody outside can choose
-// addresses or names that meet in one key.
-func (s *MemoryStore) hash(rule string, per int64, addr netip.Addr, name string) key {
-	const head = 8 + 2 + 16
-	var b [128]byte
-	binary.LittleEndian.PutUint64(b[:], uint64(per))
+// ruleKey hashes what the charges of one limit have in common. A Limiter does
+// so once. It is keyed by two seeds of this process, as everything below:
+// nobody outside can choose addresses or names that meet in one key.
+func (s *MemoryStore) ruleKey(rule string, per int64) key {
+	var b [24]byte
+	hash := func(seed maphash.Seed) uint64 {
+		binary.LittleEndian.PutUint64(b[0:], uint64(per))
+		binary.LittleEndian.PutUint64(b[8:], uint64(len(rule)))
+		binary.LittleEndian.PutUint64(b[16:], maphash.String(seed, rule))
+		return maphash.Bytes(seed, b[:])
+	}
+	return key{hash(s.lo), hash(s.hi)}
+}
+
+// subjectKey is the key of a subject under a rule. What precedes the name has
+// one length for each of its three forms, and says which one it is.
+func (s *MemoryStore) subjectKey(rule key, addr netip.Addr, name string) key {
+	const head = 16 + 1 + 16
+	var b [96]byte
+	binary.LittleEndian.PutUint64(b[0:], rule.lo)
+	binary.LittleEndian.PutUint64(b[8:], rule.hi)
+	n := 16 + 1
 	if addr.IsValid() {
 		a := addr.As16()
-		copy(b[10:], a[:])
-		b[8] = 1
+		copy(b[n:], a[:])
+		b[16], n = 1, head
 	}
-	if len(rule)+len(name) <= len(b)-head {
-		b[9] = byte(len(rule))
-		n := head + copy(b[head:], rule)
+	if len(name) <= len(b)-head {
 		n += copy(b[n:], name)
 		return key{maphash.Bytes(s.lo, b[:n]), maphash.Bytes(s.hi, b[:n])}
 	}
-	b[8] |= 2
-	return key{s.long(s.lo, b[:head], rule, name), s.long(s.hi, b[:head], rule, name)}
+	// A long name goes in as its hash under each seed.
+	b[16] |= 2
+	binary.LittleEndian.PutUint64(b[n:], maphash.String(s.lo, name))
+	binary.LittleEndian.PutUint64(b[n+8:], maphash.String(s.hi, name))
+	n += 16
+	return key{maphash.Bytes(s.lo, b[:n]), maphash.Bytes(s.hi, b[:n])}
 }
 
-// long hashes what does not fit the stack, without joining it: the hash of
-// hashes.
-func (s *MemoryStore) long(seed maphash.Seed, head []byte, rule, name string) uint64 {
-	var b [24]byte
-	binary.LittleEndian.PutUint64(b[0:], maphash.Bytes(seed, head))
-	binary.LittleEndian.PutUint64(b[8:], maphash.String(seed, rule))
-	binary.LittleEndian.PutUint64(b[16:], maphash.String(seed, name))
-	return maphash.Bytes(seed, b[:])
+// ruleOf is the rule's key, which a Limiter passes along.
+func (s *MemoryStore) ruleOf(c *Charge) key {
+	if c.rule != (key{}) {
+		return c.rule
+	}
+	return s.ruleKey(c.Rule, int64(c.Per))
 }
 
 func (s *MemoryStore) keyOf(c *Charge) key {
-	return s.hash(c.Rule, int64(c.Per), c.Subject.Addr, c.Subject.Name)
+	return s.subjectKey(s.ruleOf(c), c.Subject.Addr, c.Subject.Name)
 }
 
 // overflowKey names the window that a subject shares with others of its network
@@ -53,9 +69,9 @@ func (s *MemoryStore) overflowKey(c *Charge) key {
 			bits = 32
 		}
 		p, _ := a.Prefix(bits) // of a valid address it cannot fail
-		return s.hash(c.Rule, int64(c.Per), p.Addr(), "")
+		return s.subjectKey(s.ruleOf(c), p.Addr(), "")
 	}
-	k := s.hash(c.Rule, int64(c.Per), netip.Addr{}, "")
+	k := s.subjectKey(s.ruleOf(c), netip.Addr{}, "")
 	k.hi ^= maphash.String(s.lo, c.Subject.Name) % s.nameSlots
 	return k
 }

@@ -20,6 +20,8 @@ type Charge struct {
 	N       int64
 	Per     time.Duration
 	Cost    int64 // at least 1
+
+	rule key // Rule and Per as the Limiter's own MemoryStore hashes them, or zero
 }
 
 // State is where one charge stands after a decision.

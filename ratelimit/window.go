@@ -114,10 +114,7 @@ func (w window) add(now, per, cost, n int64, maxWords int) window {
 		}
 	}
 	if w.isBucketed() {
-		bucket := int64(w[1])
-		w.setCount(bucket, w.count(bucket)+cost)
-		w[0] += uint64(cost)
-		w[2] = uint64(bucket)
+		w.hit(cost)
 		return w
 	}
 	head, live := w.ring()
@@ -132,6 +129,15 @@ func (w window) add(now, per, cost, n int64, maxWords int) window {
 	}
 	w.setRing(head, live)
 	return w
+}
+
+// hit records cost hits in the newest bucket.
+func (w window) hit(cost int64) {
+	bucket := w[1]
+	i := bucket % slots
+	w[bucketHeader+i/2] += uint64(cost) << (32 * (i % 2)) // at most maxN: it never carries
+	w[0] += uint64(cost)
+	w[2] = bucket
 }
 
 func (w window) grow(words int) window {
