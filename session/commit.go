@@ -72,8 +72,8 @@ func (s *state) replay(data []byte) ([]byte, error) {
 		if data, err = f(data); err != nil {
 			return nil, err
 		}
-		if len(data) > s.core.cfg.MaxDataBytes {
-			return nil, ErrTooLarge
+		if err := s.fits(data); err != nil {
+			return nil, err
 		}
 	}
 	return data, nil
@@ -111,7 +111,11 @@ func (s *state) create(ctx context.Context, tok token, c content, q Quota) (*rec
 		return nil, err
 	}
 	for _, d := range dropped {
-		s.evicted(ctx, d)
+		owner := "" // of another user, where the store was full: whose, nobody can tell
+		if d.Tag == ref.Tag {
+			owner = c.user
+		}
+		s.evicted(ctx, d, owner)
 	}
 	s.mu.Lock()
 	s.made = &ref

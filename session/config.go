@@ -60,13 +60,15 @@ type Config struct {
 	// alive. nil = they go to Logger, which refuses nothing.
 	Audit slog.Handler
 
-	// Logger gets the store's troubles, and what Audit would not take. nil =
-	// slog.Default() at the moment of the event.
+	// Logger gets the store's troubles, what Audit would not take, and why
+	// Require and CSRF answer 500, once a minute. nil = slog.Default() at the
+	// moment of the event.
 	Logger *slog.Logger
 
 	// OnDeny answers refused requests. Default: hardening.WriteProblem. The
-	// cause is Problem.Err: compare it with [ErrAnonymous] and [ErrStepUp] to
-	// send the user to a login page.
+	// cause is Problem.Err: compare it by errors.Is with [ErrAnonymous],
+	// [ErrRevoked] (both 401) and [ErrStepUp] to send the user to a login
+	// page, and with [ErrCSRF] and [ErrUnavailable].
 	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
 }
 
@@ -103,6 +105,7 @@ type core struct {
 	audit   event.Sink // changes of who may do what
 	log     event.Sink // abuse and trouble
 	health  health
+	misuse  event.Seldom // requests that the program serves wrongly
 }
 
 // checkMade refuses stores that nobody made: their zero value would panic in

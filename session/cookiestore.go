@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -123,8 +124,8 @@ func (c inCookie) Create(ctx context.Context, ref Ref, rec Record, _ Quota) ([]R
 	case ended:
 		return nil, ErrRevoked
 	}
-	if !c.room(len(rec.Blob)) {
-		return nil, ErrTooLarge
+	if err := c.room(len(rec.Blob)); err != nil {
+		return nil, err
 	}
 	rec.Version = 1
 	c.carried = rec
@@ -135,8 +136,8 @@ func (c inCookie) Update(ctx context.Context, ref Ref, rec Record) error {
 	if err := c.live(ctx, ref); err != nil {
 		return err
 	}
-	if !c.room(len(rec.Blob)) {
-		return ErrTooLarge
+	if err := c.room(len(rec.Blob)); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,19 +226,26 @@ func cookieSize(blob int) int {
 	return cookieKeyID + 1 + base64.URLEncoding.EncodedLen(10+1+inner+1+32)
 }
 
-// fits says whether data fits where the session is kept.
-func (s *state) fits(data []byte) bool {
+// fits says whether data fits where the session is kept. Its error is
+// ErrTooLarge.
+func (s *state) fits(data []byte) error {
+	if most := s.core.cfg.MaxDataBytes; len(data) > most {
+		return fmt.Errorf("%w: %d bytes of JSON, and Config.MaxDataBytes is %d", ErrTooLarge, len(data), most)
+	}
 	if s.core.cookies == nil {
-		return true
+		return nil
 	}
 	c := s.content
 	c.data = data
 	return inCookie{s}.room(c.size())
 }
 
-func (c inCookie) room(blob int) bool {
+func (c inCookie) room(blob int) error {
 	name, _ := c.core.names.of(c.r)
-	return len(name)+cookieSize(blob) <= maxCookie
+	if n := len(name) + cookieSize(blob); n > maxCookie {
+		return fmt.Errorf("%w: a cookie of %d bytes, and browsers keep %d", ErrTooLarge, n, maxCookie)
+	}
+	return nil
 }
 
 // openCookie reads a value. It touches no store.

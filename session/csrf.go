@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -66,24 +67,32 @@ func (s *state) CSRFToken() (string, error) {
 	return base64url.EncodeToString(b[:]), nil
 }
 
-// holdsToken says whether the token is one of this session.
-func (s *state) holdsToken(token string) bool {
+// lacksToken says why the token is not one of this session, or nothing if it
+// is. Whoever reads the record wants to tell an attack from a cookie that did
+// not come back and from a page that was left open.
+func (s *state) lacksToken(token string) (why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.record == nil || len(token) != csrfValue {
-		return false
+	const another = "the token is of another session, or damaged"
+	switch {
+	case s.record == nil:
+		return "no session: its cookie did not come, or it ended"
+	case token == "":
+		return "no token in " + CSRFHeader + ", nor in " + CSRFField + " of a form that is not multipart"
+	case len(token) != csrfValue:
+		return another
 	}
 	b, err := base64url.DecodeString(token)
 	if err != nil || len(b) != 2*csrfSize {
-		return false
+		return another
 	}
 	subtle.XORBytes(b[csrfSize:], b[csrfSize:], b[:csrfSize])
 	for _, k := range s.keys.keys {
 		if sum := k.csrf.sum(s.record.ref.Hash[:]); hmac.Equal(b[csrfSize:], sum[:]) {
-			return true
+			return ""
 		}
 	}
-	return false
+	return another
 }
 
 // CSRF lets a request that changes something through only with a token of its
@@ -94,7 +103,8 @@ func (s *state) holdsToken(token string) bool {
 // must change nothing. It belongs inside Wrap, and reads the body of forms:
 // bound it outside (http.MaxBytesHandler).
 //
-// Others get 403 ([ErrCSRF]) or 503. malicious_csrf goes to Audit.
+// Others get 403 ([ErrCSRF]) or 503, and outside of Wrap 500. malicious_csrf,
+// with what was missing as its reason, goes to Audit.
 func (m *Manager[Data]) CSRF(next http.Handler) http.Handler {
 	fetch := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -114,20 +124,20 @@ func (m *Manager[Data]) CSRF(next http.Handler) http.Handler {
 			return
 		}
 		s, err := m.Get(r.Context())
-		if err != nil {
-			p := unavailable(err)
-			if errors.Is(err, ErrNotWrapped) {
-				p = &hardening.Problem{Status: http.StatusInternalServerError, Err: err}
-			}
-			m.core.deny(w, r, p)
+		switch {
+		case errors.Is(err, ErrNotWrapped):
+			m.core.misused(w, r, err)
+			return
+		case err != nil:
+			m.core.deny(w, r, unavailable(err))
 			return
 		}
-		if why == "" && r.Header.Get("Upgrade") == "" && !s.holdsToken(tokenOf(r)) {
-			why = "no token of this session"
+		if why == "" && r.Header.Get("Upgrade") == "" {
+			why = s.lacksToken(tokenOf(r))
 		}
 		if why != "" {
 			s.suspect(r.Context(), why)
-			m.core.deny(w, r, &hardening.Problem{Status: http.StatusForbidden, Title: "This request does not come from our own page", Detail: "Load the page again and repeat what you did.", Err: ErrCSRF})
+			m.core.deny(w, r, &hardening.Problem{Status: http.StatusForbidden, Title: "This request does not come from our own page", Detail: "Load the page again and repeat what you did.", Err: fmt.Errorf("%w: %s", ErrCSRF, why)})
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/session"
 )
 
@@ -108,6 +109,38 @@ func TestCSRF(t *testing.T) {
 				t.Error("the new id's token does not work")
 			}
 		})
+	}
+}
+
+// Whoever reads the records must be able to tell an attack from a cookie that
+// does not come back and from a form that sends its token where nobody looks.
+func TestCSRFSaysWhatWasMissing(t *testing.T) {
+	audit := new(trail)
+	var causes []error
+	m := newManager(t, session.Config{Audit: audit, OnDeny: func(_ http.ResponseWriter, _ *http.Request, p *hardening.Problem) { causes = append(causes, p.Err) }})
+	ada, eva := login(t, m, "", "ada"), login(t, m, "", "eva")
+	mine, _ := tokens(t, m, ada, 1)
+	hers, _ := tokens(t, m, eva, 1)
+	for _, c := range []struct {
+		token  string
+		change func(*http.Request)
+		want   string
+	}{
+		{mine[0], func(r *http.Request) { r.Header.Del("Cookie") }, "no session: its cookie did not come, or it ended"},
+		{"", nil, "no token in X-CSRF-Token, nor in csrf_token of a form that is not multipart"},
+		{mine[0], func(r *http.Request) { r.Header.Set("Content-Type", "multipart/form-data; boundary=x") }, "no token in X-CSRF-Token, nor in csrf_token of a form that is not multipart"},
+		{hers[0], nil, "the token is of another session, or damaged"},
+		{mine[0][1:], nil, "the token is of another session, or damaged"},
+		{mine[0], func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }, "the browser calls it cross-origin"},
+	} {
+		causes = nil
+		post(m, ada, c.token, c.change)
+		if last := audit.records[len(audit.records)-1]; last["msg"] != "malicious_csrf" || last["reason"] != c.want {
+			t.Errorf("recorded %v, want %q", last, c.want)
+		}
+		if len(causes) != 1 || !errors.Is(causes[0], session.ErrCSRF) || !strings.HasSuffix(causes[0].Error(), c.want) {
+			t.Errorf("OnDeny got %v, want %q", causes, c.want)
+		}
 	}
 }
 

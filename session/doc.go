@@ -7,7 +7,7 @@
 //
 //	s, err := sessions.Get(r.Context())                 // never nil; anonymous until Login or Update
 //	err = s.Update(func(v *Visit) { v.Pages++ })        // saved with the response
-//	err = sessions.Login(ctx, user, session.Auth{Methods: []string{"pwd", "totp"}, AAL: 2})
+//	err = sessions.Login(ctx, user, session.Auth{Methods: []string{"pwd", "otp"}, AAL: 2})
 //	err = sessions.Logout(ctx)
 //	devices, err := sessions.List(ctx, user)            // and RevokeOne, RevokeOthers, RevokeUser, RevokeAll
 //	token, err := s.CSRFToken()                         // for a form; sessions.CSRF(h) asks for it
@@ -31,15 +31,18 @@
 //
 // # Threat model
 //
-// The room assumes TLS to the browser, and a store that holds to [Store].
+// The room assumes TLS to the browser, and a store that holds to [Store]. Over
+// plain HTTP browsers drop the cookie, and nobody stays logged in: to try a
+// service without a certificate, on a loopback host, set Config.Environment.
 // Against a stolen database: ids are stored as SHA-256 only, data outside this
 // process sealed. Against fixation: every login issues a new id and kills the
 // old one. Against resurrection: a store only ever updates what exists at the
 // version that was read. Against forged cookies: ids are signed, a forgery
 // never reaches the store. Against cookie tossing: a __Host- name, and of two
 // valid cookies of one name neither is believed. Against requests that other
-// sites forge: SameSite=Lax, and CSRF around what changes something. Against lost updates:
-// compare-and-swap, with the mutators replayed. Against a store that is down:
-// 503, never an anonymous page for a known user. Not covered: a browser that
-// is itself taken over, and what an application writes into [Auth].
+// sites forge: SameSite=Lax, and CSRF around what changes something. Against
+// lost updates: compare-and-swap, with the mutators replayed. Against a store
+// that is down: 503, never an anonymous page for a known user. Not covered: a
+// browser that is itself taken over, and what an application writes into
+// [Auth].
 package session

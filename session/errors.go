@@ -6,7 +6,7 @@ import "errors"
 var (
 	// ErrNotWrapped says that the context does not come from a request that
 	// went through this manager's Wrap. It is a fault of the program.
-	ErrNotWrapped = errors.New("session: the request did not pass through this manager's Wrap")
+	ErrNotWrapped = errors.New("session: the request did not pass through this manager's Wrap; serve the handler inside it, and pass the request's own context")
 
 	// ErrUnavailable says that the store, the keys or the audit trail could
 	// not be reached. The room answers the request with 503, whatever the
@@ -26,10 +26,10 @@ var (
 
 	// ErrTooLate says that the response header is already sent, so that
 	// neither a cookie nor a refusal can reach the client any more.
-	ErrTooLate = errors.New("session: the response header is already sent")
+	ErrTooLate = errors.New("session: the response header is already sent; change the session before the first write")
 
 	// ErrTooLarge says that the data is larger than Config.MaxDataBytes, or than
-	// fits into a cookie with a [CookieStore].
+	// fits into a cookie with a [CookieStore]. The error tells both sizes.
 	ErrTooLarge = errors.New("session: the data is too large")
 
 	// ErrInvalid says that a user id or an Auth is not usable.

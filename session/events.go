@@ -26,17 +26,7 @@ func (s *state) who(user, session string) []slog.Attr {
 // origin says where the request came from.
 func (s *state) origin() []slog.Attr {
 	c := hardening.ClientOf(s.r)
-	var attrs []slog.Attr
-	if c.Addr.IsValid() {
-		attrs = append(attrs, slog.String(event.KeyClient, c.Addr.String()))
-	}
-	if c.RequestID != "" {
-		attrs = append(attrs, slog.String(event.KeyRequestID, c.RequestID))
-	}
-	if c.TraceParent != "" {
-		attrs = append(attrs, slog.String(event.KeyTraceParent, c.TraceParent))
-	}
-	return attrs
+	return event.AppendClient(nil, c.Addr, c.RequestID, c.TraceParent)
 }
 
 // health says when the store goes and when it is back, once each.
@@ -70,6 +60,17 @@ func oneLine(err error) string {
 // unavailable is the answer when sessions cannot be told.
 func unavailable(err error) *hardening.Problem {
 	return &hardening.Problem{Status: http.StatusServiceUnavailable, Title: "Sessions are unavailable", Detail: "Try again in a moment; nothing was changed.", Err: err}
+}
+
+// misused answers a request that the program itself serves wrongly. The client
+// must not learn why, so that the log has to tell.
+func (m *core) misused(w http.ResponseWriter, r *http.Request, err error) {
+	if n := m.misuse.Next(); n > 0 {
+		c := hardening.ClientOf(r)
+		attrs := []slog.Attr{slog.String(event.KeyError, err.Error()), slog.Int64(event.KeyCount, n)}
+		_ = m.log.Emit(r.Context(), event.HTTPServerError, event.AppendClient(attrs, c.Addr, c.RequestID, c.TraceParent)...)
+	}
+	m.deny(w, r, &hardening.Problem{Status: http.StatusInternalServerError, Err: err})
 }
 
 func (m *core) deny(w http.ResponseWriter, r *http.Request, p *hardening.Problem) {

@@ -3,12 +3,15 @@ package session_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/session"
@@ -244,6 +247,48 @@ func TestOnDenyMayAskTheSession(t *testing.T) {
 	res := slow(t, m, id, func() { _, _ = m.RevokeUser(t.Context(), "ada") })
 	if res.StatusCode != 401 {
 		t.Errorf("status %d", res.StatusCode)
+	}
+}
+
+// A bare 500 tells the client nothing, as it must; then the log has to.
+func TestARequestThatTheProgramServesWronglyIsExplainedOnceAMinute(t *testing.T) {
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
+	for name, c := range map[string]struct {
+		serve func(*session.Manager[visit]) http.Handler
+		want  string
+	}{
+		"Require outside of Wrap":    {func(m *session.Manager[visit]) http.Handler { return m.Require(session.Need{})(ok) }, "serve the handler inside it"},
+		"CSRF outside of Wrap":       {func(m *session.Manager[visit]) http.Handler { return m.CSRF(ok) }, "serve the handler inside it"},
+		"a Need that makes no sense": {func(m *session.Manager[visit]) http.Handler { return m.Wrap(m.Require(session.Need{AAL: 4})(ok)) }, "an AAL that is not 0 to 3"},
+		"a Need of a negative age":   {func(m *session.Manager[visit]) http.Handler { return m.Wrap(m.Require(session.Need{Fresh: -1})(ok)) }, "or a negative Fresh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := new(trail)
+				m := newManager(t, session.Config{Logger: slog.New(log)})
+				post := func() {
+					w := httptest.NewRecorder()
+					r := newRequest("")
+					r.Method = "POST"
+					c.serve(m).ServeHTTP(w, r)
+					if w.Code != 500 || strings.Contains(w.Body.String(), "Wrap") || strings.Contains(w.Body.String(), "Need") {
+						t.Errorf("%d %s", w.Code, w.Body)
+					}
+				}
+				for range 3 {
+					post()
+				}
+				if got := log.records; len(got) != 1 || got[0]["msg"] != "http_server_error" || !strings.Contains(fmt.Sprint(got[0]["error"]), c.want) || got[0]["client_addr"] != "192.0.2.1" {
+					t.Fatalf("records %v", got)
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				post()
+				if got := log.records; len(got) != 2 || fmt.Sprint(got[1]["count"]) != "3" {
+					t.Errorf("a minute later: %v", got)
+				}
+			})
+		})
 	}
 }
 

@@ -21,8 +21,8 @@ type Need struct {
 
 // Require lets a request through whose session meets need. Others get 401 if
 // nobody is logged in ([ErrAnonymous]), 403 if the login is too weak or too
-// long ago ([ErrStepUp]), or 503. It belongs inside Wrap. A Need that makes no
-// sense refuses every request with 500.
+// long ago ([ErrStepUp]), or 503. It belongs inside Wrap: outside of it, and
+// with a Need that makes no sense, every request gets 500 and Logger hears why.
 func (m *Manager[Data]) Require(need Need) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -30,7 +30,11 @@ func (m *Manager[Data]) Require(need Need) func(http.Handler) http.Handler {
 			if err == nil {
 				err = need.met(&s.state)
 			}
-			if err != nil {
+			switch {
+			case errors.Is(err, errNeed) || errors.Is(err, ErrNotWrapped):
+				m.core.misused(w, r, err)
+				return
+			case err != nil:
 				m.core.deny(w, r, need.refusal(err))
 				return
 			}
@@ -39,7 +43,7 @@ func (m *Manager[Data]) Require(need Need) func(http.Handler) http.Handler {
 	}
 }
 
-var errNeed = errors.New("session: Need.AAL is not 0 to 3, or Need.Fresh is negative")
+var errNeed = errors.New("session: a Need given to Require has an AAL that is not 0 to 3, or a negative Fresh")
 
 func (n Need) met(s *state) error {
 	switch {
@@ -68,8 +72,6 @@ func (n Need) refusal(err error) *hardening.Problem {
 			p.Extensions["need_fresh_seconds"] = int64(n.Fresh / time.Second)
 		}
 		return p
-	case errors.Is(err, ErrUnavailable):
-		return unavailable(err)
 	}
-	return &hardening.Problem{Status: http.StatusInternalServerError, Err: err}
+	return unavailable(err)
 }

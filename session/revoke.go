@@ -225,10 +225,13 @@ func (s *state) disown(revoked func() bool) {
 }
 
 // evicted records a session that made room for another. It is gone already.
-func (s *state) evicted(ctx context.Context, ref Ref) {
+func (s *state) evicted(ctx context.Context, ref Ref, owner string) {
 	attrs := []slog.Attr{
 		slog.String(event.KeySession, s.keys.keys[0].nameOf(ref)), reason("too many sessions"),
 		slog.String(event.KeyOutcome, event.OutcomeSuccess),
+	}
+	if owner != "" {
+		attrs = append(attrs, actor(owner))
 	}
 	if s.core.audit.Emit(ctx, event.SessionExpired, attrs...) != nil {
 		_ = s.core.log.Emit(ctx, event.SessionExpired, attrs...)

@@ -205,7 +205,7 @@ func TestUpdateRefusesDataThatIsTooLarge(t *testing.T) {
 	id := login(t, m, "", "ada")
 	res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
 		s, _ := m.Get(r.Context())
-		if err := s.Update(func(v *visit) { v.Note = strings.Repeat("x", 64) }); !errors.Is(err, session.ErrTooLarge) {
+		if err := s.Update(func(v *visit) { v.Note = strings.Repeat("x", 64) }); !errors.Is(err, session.ErrTooLarge) || !strings.HasSuffix(err.Error(), "75 bytes of JSON, and Config.MaxDataBytes is 64") {
 			t.Errorf("Update: %v", err)
 		}
 	})

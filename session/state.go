@@ -175,8 +175,8 @@ func (s *state) update(f mutator) error {
 	if err != nil {
 		return err
 	}
-	if len(view) > s.core.cfg.MaxDataBytes || !s.fits(view) {
-		return ErrTooLarge
+	if err := s.fits(view); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

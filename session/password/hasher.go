@@ -189,7 +189,7 @@ type Result struct {
 }
 
 // Verify checks a password against what [Hasher.Hash] returned, or any bcrypt
-// hash. For an unknown user pass stored == "": it does the same work and
+// hash. For an unknown user pass "" as the hash: it does the same work and
 // answers that the password is wrong, so that the time tells nobody who has an
 // account (ASVS v5.0.0-6.3.8).
 //
