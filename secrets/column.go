@@ -116,7 +116,7 @@ func (c *Cell) inner() (*ringBox, error) {
 	if c.id == "" {
 		return nil, ErrNoRow
 	}
-	if c.column == nil || c.column.s.info == "" {
+	if c.column == nil || c.column.s == nil || c.column.s.info == "" {
 		return nil, ErrNoKey
 	}
 	inner := c.column.ring.inner()

@@ -96,7 +96,12 @@ func unquote(text []byte) (value []byte, end int, reason string) {
 	if quote == '\'' {
 		return bytes.Clone(text[1 : 1+length]), 2 + length, ""
 	}
-	value = make([]byte, 0, len(text)) // at once: growing would leave copies behind
+	for length = 1; length < len(text) && text[length] != quote; length++ {
+		if text[length] == '\\' {
+			length++
+		}
+	}
+	value = make([]byte, 0, min(length, len(text))) // at once: growing would leave copies behind
 	for i := 1; i < len(text); i++ {
 		switch c := text[i]; {
 		case c == quote:

@@ -91,3 +91,16 @@ func FuzzDotEnv(f *testing.F) {
 		}
 	})
 }
+
+func TestAQuotedValueTakesNoMoreMemoryThanItIsLong(t *testing.T) {
+	text := []byte("K=\"a\\\"b\"\nL=\"\"\n" + strings.Repeat("# more\n", 1000))
+	pairs, bad := parseDotEnv(text)
+	if bad != nil || len(pairs) != 2 || string(pairs[0].value) != `a"b` {
+		t.Fatalf("%v %v", pairs, bad)
+	}
+	for _, p := range pairs {
+		if cap(p.value) > 16 {
+			t.Errorf("%s has room for %d bytes", p.name, cap(p.value))
+		}
+	}
+}

@@ -20,7 +20,8 @@ import (
 )
 
 // VaultKV reads one secret of HashiCorp Vault's key-value engine, version 2:
-// each name is a key of it, so that a user and its password have one version.
+// each name is a key of it. Each Fetch is a request of its own; that a user and
+// its password have one version is Load's doing, which asks until two rounds agree.
 // Copy it into your program; it needs nothing but net/http.
 type VaultKV struct {
 	Address string         // "https://vault.internal:8200"
@@ -44,7 +45,9 @@ func (v *VaultKV) Fetch(ctx context.Context, name string) (secrets.Secret, secre
 		return none("has an address that is not a URL", "write it as https://host:8200")
 	}
 	req.Header.Set("X-Vault-Token", secrets.Expose(v.Token))
-	resp, err := v.Client.Do(req)
+	client := *v.Client // with its pool and TLS settings, but no redirects: they would take the token along
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := client.Do(req)
 	if err != nil { // holds the URL
 		return none("could not be reached", "check the address and its certificate")
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/inovy/hardening"
@@ -17,7 +18,8 @@ func (l *load) fill(dst reflect.Value) {
 	l.vault = newVault(count[toSecret])
 	l.items = make([]item, 0, len(l.plan.fields)-count[toPublic])
 	if count[toLive] > 0 {
-		l.lives = &liveSet{values: make([]Secret, 0, count[toLive])}
+		l.lives, l.shared = &liveSet{values: make([]Secret, 0, count[toLive])}, new(atomic.Pointer[liveSet])
+		l.shared.Store(l.lives)
 	}
 	for _, f := range l.plan.fields {
 		r, value := l.choose(f)
@@ -94,7 +96,7 @@ func (l *load) keep(f *field, r *ref, value []byte, field reflect.Value) {
 	if f.target == toLive {
 		// A vault of its own: its value is replaced alone and wiped alone.
 		it.secret = newVault(1).seal(value)
-		live := &Live{i: len(l.lives.values)}
+		live := &Live{p: l.shared, i: len(l.lives.values)} // with its text: the validate tags come next
 		l.lives.values = append(l.lives.values, it.secret)
 		*field.Addr().Interface().(**Live) = live
 	} else {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/inovy/hardening/internal/event"
@@ -86,8 +87,9 @@ type load struct {
 	arena     arena
 	scratch   []byte // the public value that is looked at
 	lives     *liveSet
-	failed    []bool   // by field.order
-	broken    []string // sources that could not be asked
+	shared    *atomic.Pointer[liveSet] // holds lives
+	failed    []bool                   // by field.order
+	broken    []string                 // sources that could not be asked
 	items     []item
 	seed      maphash.Seed
 }

@@ -36,6 +36,7 @@ type Loader struct {
 	lives   *atomic.Pointer[liveSet] // shared with all Live fields
 	watched []watched                // one per path that poller looks at
 	vaults  []int                    // sources that are Providers of fields that may change
+	asking  chan struct{}            // holds one: who asks Providers and takes over what they said
 
 	poller *filepoll.Poller   // nil if no file is watched
 	cancel context.CancelFunc // nil if nothing is watched
@@ -65,17 +66,13 @@ func (l *Loader) current() *state { return l.state.Load() }
 
 // loader turns a load that found no fault into a Loader. filled is the struct.
 func (l *load) loader(filled reflect.Value) *Loader {
-	out := &Loader{opts: l.opts, plan: l.plan, seed: l.seed, cleanup: l.vault.cleanup}
+	out := &Loader{opts: l.opts, plan: l.plan, seed: l.seed, cleanup: l.vault.cleanup, asking: make(chan struct{}, 1)}
 	s := &state{items: l.items}
 	if l.lives != nil {
-		out.lives = new(atomic.Pointer[liveSet])
-		out.lives.Store(l.lives)
+		out.lives = l.shared
 		s.own = reflect.New(filled.Type())
 		for _, f := range l.plan.fields {
 			field := filled.FieldByIndex(f.index)
-			if f.target == toLive && !field.IsNil() {
-				field.Interface().(*Live).p = out.lives
-			}
 			s.own.Elem().FieldByIndex(f.index).Set(field)
 		}
 	}

@@ -1,9 +1,11 @@
 package secrets
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,6 +14,11 @@ import (
 // called from several goroutines at once, with the names of all fields, and
 // again every [Options.FetchInterval] for those that Live and Ring fields came
 // from.
+//
+// With several names it is asked for all of them until two rounds give the same
+// values and versions, at most four, so that a user and a password are never
+// mixed from before and after a rotation: a Fetch that mints something new each
+// time must keep it until it is to be replaced.
 //
 // It returns [ErrNotFound], or an error that wraps it, for a name that it does
 // not have. Any other error refuses the load or keeps the last good value. Of
@@ -54,7 +61,7 @@ func (p providerSource) find(ctx context.Context, s *search) {
 		s.complain(s.source, flaw{reason: "is a From without a name or a Provider, or with a nil pointer for one", fix: "give both, made"})
 		return
 	}
-	for i, got := range p.fetch(ctx, s.fields) {
+	for i, got := range p.settled(ctx, s.fields) {
 		if got.value != nil || got.bad != nil {
 			s.add(ref{field: s.fields[i], place: &place{label: p.name, value: got.value, meta: &got.meta, flaw: got.bad}})
 		}
@@ -66,6 +73,47 @@ type fetched struct {
 	value []byte
 	meta  Meta
 	bad   *flaw
+}
+
+// passes is how often a Provider is asked for all fields until two answers in a
+// row are the same.
+const passes = 4
+
+// settled asks for all fields until two passes agree, so that a user of before a
+// rotation never comes with the password of after it. One field can not be
+// mixed, and one flaw refuses them all.
+func (p providerSource) settled(ctx context.Context, fields []*field) []fetched {
+	out := p.fetch(ctx, fields)
+	if len(fields) < 2 {
+		return out
+	}
+	for range passes - 1 {
+		if ctx.Err() != nil || slices.ContainsFunc(out, func(f fetched) bool { return f.bad != nil }) {
+			return out
+		}
+		before := out
+		out = p.fetch(ctx, fields)
+		agree := slices.EqualFunc(before, out, fetched.agrees)
+		for _, f := range before {
+			clear(f.value)
+		}
+		if agree {
+			return out
+		}
+	}
+	for i := range out {
+		if out[i].bad == nil && out[i].value != nil {
+			clear(out[i].value)
+			out[i] = fetched{bad: &flaw{reason: "or another value of its provider kept changing while they were fetched", fix: "let the provider give the same answer until there is a new value, and keep what belongs together in one place"}}
+		}
+	}
+	return out
+}
+
+// agrees reports whether two answers are one, apart from dates.
+func (f fetched) agrees(other fetched) bool {
+	return f.bad == nil && other.bad == nil && f.meta.Version == other.meta.Version &&
+		(f.value == nil) == (other.value == nil) && bytes.Equal(f.value, other.value)
 }
 
 // fetch asks for all fields, some at a time.

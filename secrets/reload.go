@@ -102,7 +102,16 @@ func (l *Loader) narrowest(w watched) *field {
 
 // applyProviders takes over what the Providers hold now; of hot items only, or
 // of all.
+//
+// One asks at a time, until what it heard is taken over: a slow answer must not
+// bring back what a quicker and later one has replaced.
 func (l *Loader) applyProviders(ctx context.Context, hot bool) error {
+	select {
+	case l.asking <- struct{}{}:
+		defer func() { <-l.asking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	bySource := map[int][]int{}
 	items := l.current().items
 	for i, it := range items {
@@ -117,7 +126,7 @@ func (l *Loader) applyProviders(ctx context.Context, hot bool) error {
 		for n, i := range which {
 			fields[n] = items[i].field
 		}
-		for n, got := range p.fetch(ctx, fields) {
+		for n, got := range p.settled(ctx, fields) {
 			if got.value == nil && got.bad == nil {
 				got.bad = &flaw{reason: "is gone", fix: "put it back; the last good value stays in use"}
 			}

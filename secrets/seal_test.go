@@ -533,3 +533,14 @@ func BenchmarkOpen1KiB(b *testing.B) {
 		}
 	}
 }
+
+func TestACellOfAZeroColumnHasNoKey(t *testing.T) {
+	if err := new(Column).Row("1").Scan("s1.00000000.AAAA"); !errors.Is(err, ErrNoKey) {
+		t.Errorf("Scan gives %v", err)
+	}
+	cell := new(Column).Row("1")
+	cell.Secret = NewSecret("x")
+	if _, err := cell.Value(); !errors.Is(err, ErrNoKey) {
+		t.Errorf("Value gives %v", err)
+	}
+}

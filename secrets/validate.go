@@ -79,6 +79,7 @@ func (p *plan) validate(ctx context.Context, filled reflect.Value, failed []bool
 		if name := p.typ.Name(); name != "" {
 			path = strings.TrimPrefix(path, name+".")
 		}
+		path = withoutKeys(path)
 		f := p.byNS[e.StructNamespace()]
 		rule := e.Tag()
 		if f == nil || f.target == toPublic {
@@ -92,6 +93,17 @@ func (p *plan) validate(ctx context.Context, filled reflect.Value, failed []bool
 		}
 		c.Secret(path, name+"the value breaks the rule "+rule+" of its validate tag", "give a value that keeps it")
 	}
+}
+
+// withoutKeys writes [...] for what stands in brackets: the keys of maps are
+// values. One may hold brackets itself, so all between the first and the last
+// goes.
+func withoutKeys(path string) string {
+	from, to := strings.IndexByte(path, '['), strings.LastIndexByte(path, ']')
+	if from < 0 || to < from {
+		return path
+	}
+	return path[:from] + "[...]" + path[to+1:]
 }
 
 // blame finds the fields whose rules the validator can not apply. It panics
