@@ -1,9 +1,11 @@
 package headers
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/inovy/hardening"
@@ -66,25 +68,48 @@ func (a *audit) sent(key string) string { s, _ := joined(a.res, key); return s }
 
 func (a *audit) transport() {
 	hsts := a.value("Strict-Transport-Security")
-	age, subdomains := -1, false
-	for part := range strings.SplitSeq(strings.ToLower(hsts), ";") {
-		part = strings.TrimSpace(part)
-		subdomains = subdomains || part == "includesubdomains"
-		if s, ok := strings.CutPrefix(part, "max-age="); ok {
-			if n, isNumber := secondsOf(strings.Trim(s, `"`)); isNumber {
-				age = n
-			}
-		}
-	}
+	age, subdomains := readHSTS(hsts)
 	const why = "send Strict-Transport-Security once, over HTTPS, as headers.Web() does"
 	a.add("HDN-HEADERS-100", hardening.High, age >= 31536000, "Browsers insist on HTTPS for a year",
 		a.sent("Strict-Transport-Security"), "max-age of at least 31536000, once", why, implements(hardening.ASVS, "v5.0.0-3.4.1"), supports(hardening.RFC, "6797-7.2"))
 	a.add("HDN-HEADERS-101", hardening.Medium, age >= 31536000 && subdomains, "Browsers insist on HTTPS for subdomains too",
 		a.sent("Strict-Transport-Security"), "includeSubDomains", why, implements(hardening.ASVS, "v5.0.0-3.4.1"))
-	allowed := a.sent("Access-Control-Allow-Origin")
+	allowed := strings.Trim(a.sent("Access-Control-Allow-Origin"), " \t")
 	reflected := a.res.Request != nil && allowed != "" && allowed == a.res.Request.Header.Get("Origin")
 	a.add("HDN-HEADERS-102", hardening.High, allowed != "*" && allowed != "null" && !(reflected && scoreCORS(a.res) < 0), "Answers are shared with named sites only",
 		allowed, "not sent, or a listed origin", "use headers/cors", implements(hardening.ASVS, "v5.0.0-3.4.2"))
+}
+
+// readHSTS reads the header as browsers do, which ignore one that breaks the
+// grammar or says a thing twice (RFC 6797 section 6.1); age is then -1.
+func readHSTS(text string) (age int, subdomains bool) {
+	age = -1
+	seen := map[string]bool{}
+	for part := range strings.SplitSeq(strings.ToLower(text), ";") {
+		name, value, _ := strings.Cut(part, "=")
+		name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
+		if name == "" {
+			continue
+		}
+		if seen[name] || strings.ContainsAny(name, ", \t") {
+			return -1, false
+		}
+		seen[name] = true
+		switch name {
+		case "includesubdomains":
+			subdomains = true
+		case "max-age":
+			if len(value) > 2 && value[0] == '"' && value[len(value)-1] == '"' {
+				value = value[1 : len(value)-1]
+			}
+			n, err := strconv.ParseUint(value, 10, 63)
+			if err != nil && !errors.Is(err, strconv.ErrRange) {
+				return -1, false
+			}
+			age = int(min(n, 1<<31-1))
+		}
+	}
+	return age, subdomains
 }
 
 func only(set map[string]bool, words ...string) bool {
@@ -109,9 +134,12 @@ func (a *audit) policy() {
 	if scripts == nil {
 		scripts = a.csp["default-src"]
 	}
-	byNonce := len(scripts) > 0 && !hasAny(scripts, func(s string) bool {
-		return !trusts(s) && s != "'none'" && s != "'strict-dynamic'" && s != "'report-sample'"
-	})
+	byNonce := len(scripts) > 0
+	for _, set := range []map[string]bool{scripts, a.csp["script-src-elem"], a.csp["script-src-attr"]} {
+		byNonce = byNonce && !hasAny(set, func(s string) bool {
+			return !trusts(s) && s != "'none'" && s != "'strict-dynamic'" && s != "'report-sample'"
+		})
+	}
 	a.add("HDN-HEADERS-104", hardening.Medium, byNonce, "Scripts run only by nonce or hash",
 		text, "nonces, hashes or 'none' in script-src", "use headers.NonceSource and headers.NonceAttr", asvs)
 	unsafe := a.csp == nil
@@ -140,15 +168,16 @@ func (a *audit) document() {
 		a.sent("X-Content-Type-Options"), "nosniff, once", "send X-Content-Type-Options", implements(hardening.ASVS, "v5.0.0-3.4.4"))
 	a.add("HDN-HEADERS-111", hardening.Low, scoreReferrer(a.res) > 0, "Other sites do not learn its path",
 		a.sent("Referrer-Policy"), "strict-origin-when-cross-origin or stricter", "send Referrer-Policy", implements(hardening.ASVS, "v5.0.0-3.4.5"))
-	opener := strings.ToLower(a.value("Cross-Origin-Opener-Policy"))
+	opener, _, _ := strings.Cut(strings.ToLower(a.value("Cross-Origin-Opener-Policy")), ";") // report-to may follow
+	opener = strings.TrimSpace(opener)
 	html := strings.HasPrefix(strings.ToLower(a.value("Content-Type")), "text/html")
-	a.add("HDN-HEADERS-112", hardening.Low, !html || strings.HasPrefix(opener, "same-origin") || strings.HasPrefix(opener, "noopener-allow-popups"), "A page shares no window with the site that opened it",
+	a.add("HDN-HEADERS-112", hardening.Low, !html || slices.Contains([]string{"same-origin", "same-origin-allow-popups", "noopener-allow-popups"}, opener), "A page shares no window with the site that opened it",
 		a.sent("Cross-Origin-Opener-Policy"), "same-origin on documents", "send Cross-Origin-Opener-Policy", implements(hardening.ASVS, "v5.0.0-3.4.8"))
 	resource := strings.ToLower(a.value("Cross-Origin-Resource-Policy"))
 	a.add("HDN-HEADERS-113", hardening.Low, resource == "same-origin" || resource == "same-site", "Other sites cannot embed it",
 		a.sent("Cross-Origin-Resource-Policy"), "same-origin or same-site", "send Cross-Origin-Resource-Policy", implements(hardening.ASVS, "v5.0.0-3.5.8"))
 	permissions := a.value("Permissions-Policy")
-	a.add("HDN-HEADERS-114", hardening.Low, permissions != "" && !strings.Contains(permissions, "=*"), "Browser features are off unless named",
+	a.add("HDN-HEADERS-114", hardening.Low, permissions != "" && !strings.Contains(permissions, "*"), "Browser features are off unless named",
 		a.sent("Permissions-Policy"), "a list without \"=*\"", "send Permissions-Policy", supports(hardening.ISO27002, "8.26"))
 	kind := strings.ToLower(a.value("Content-Type"))
 	textual := strings.HasPrefix(kind, "text/") || strings.Contains(kind, "xml")
@@ -159,6 +188,10 @@ func (a *audit) document() {
 		if !c.Secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode && c.SameSite != http.SameSiteStrictMode {
 			weak = append(weak, c.Name)
 		}
+	}
+	// What Go does not take for a cookie, browsers may.
+	if n := len(a.res.Header["Set-Cookie"]) - len(a.res.Cookies()); n > 0 {
+		weak = append(weak, fmt.Sprintf("%d malformed", n))
 	}
 	a.add("HDN-HEADERS-116", hardening.High, len(weak) == 0, "Cookies are Secure, HttpOnly and SameSite",
 		fmt.Sprintf("weak: %q", weak), "no weak cookie", "set all three", supports(hardening.ASVS, "v5.0.0-3.3.1"), supports(hardening.ASVS, "v5.0.0-3.3.2"), supports(hardening.ASVS, "v5.0.0-3.3.4"))

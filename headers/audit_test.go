@@ -34,14 +34,16 @@ func set(k string, v ...string) func(http.Header) {
 
 func TestAuditFailsEachRuleForItsOwnFault(t *testing.T) {
 	faults := map[string][]func(http.Header){
-		"HDN-HEADERS-100": {set("Strict-Transport-Security"), set("Strict-Transport-Security", "max-age=31535999; includeSubDomains"), set("Strict-Transport-Security", "a", "b")},
+		"HDN-HEADERS-100": {set("Strict-Transport-Security"), set("Strict-Transport-Security", "max-age=31535999; includeSubDomains"), set("Strict-Transport-Security", "a", "b"),
+			set("Strict-Transport-Security", "max-age=0; max-age=31536000; includeSubDomains"), set("Strict-Transport-Security", "max-age=31536000abc; includeSubDomains"),
+			set("Strict-Transport-Security", "max-age=31536000, max-age=0"), set("Strict-Transport-Security", "max-age=31536000; includeSubDomains, max-age=0"), set("Strict-Transport-Security", "max-age=+31536000")},
 		"HDN-HEADERS-101": {set("Strict-Transport-Security", "max-age=31536000")},
-		"HDN-HEADERS-102": {set("Access-Control-Allow-Origin", "*"), set("Access-Control-Allow-Origin", "null"), func(h http.Header) {
+		"HDN-HEADERS-102": {set("Access-Control-Allow-Origin", "*"), set("Access-Control-Allow-Origin", "null"), set("Access-Control-Allow-Origin", " *"), func(h http.Header) {
 			h.Set("Access-Control-Allow-Origin", "https://evil.example")
 			h.Set("Access-Control-Allow-Credentials", "true")
 		}},
 		"HDN-HEADERS-103": {csp("base-uri 'none'", "base-uri 'self'"), csp("object-src 'none'", "object-src 'self'"), set("Content-Security-Policy")},
-		"HDN-HEADERS-104": {csp("script-src ", "script-src 'self' ")},
+		"HDN-HEADERS-104": {csp("script-src ", "script-src 'self' "), csp("script-src ", "script-src-elem 'self'; script-src "), csp("script-src ", "script-src-attr https://x.example; script-src ")},
 		"HDN-HEADERS-105": {csp("style-src 'self'", "style-src 'unsafe-inline'"), csp("script-src ", "script-src https: "), csp("img-src 'self'", "img-src *")},
 		"HDN-HEADERS-106": {csp("form-action 'self'", "form-action https://x.example"), csp("default-src 'none'", "default-src https://x.example")},
 		"HDN-HEADERS-107": {csp("frame-ancestors 'none'", "frame-ancestors https://x.example"), csp("; frame-ancestors 'none'", "")},
@@ -49,11 +51,11 @@ func TestAuditFailsEachRuleForItsOwnFault(t *testing.T) {
 		"HDN-HEADERS-109": {set("X-Frame-Options"), set("X-Frame-Options", "ALLOWALL"), set("X-Frame-Options", "DENY", "DENY")},
 		"HDN-HEADERS-110": {set("X-Content-Type-Options"), set("X-Content-Type-Options", "sniff")},
 		"HDN-HEADERS-111": {set("Referrer-Policy"), set("Referrer-Policy", "unsafe-url"), set("Referrer-Policy", "no-referrer, origin")},
-		"HDN-HEADERS-112": {set("Cross-Origin-Opener-Policy"), set("Cross-Origin-Opener-Policy", "unsafe-none")},
+		"HDN-HEADERS-112": {set("Cross-Origin-Opener-Policy"), set("Cross-Origin-Opener-Policy", "unsafe-none"), set("Cross-Origin-Opener-Policy", "same-origins")},
 		"HDN-HEADERS-113": {set("Cross-Origin-Resource-Policy"), set("Cross-Origin-Resource-Policy", "cross-origin")},
-		"HDN-HEADERS-114": {set("Permissions-Policy"), set("Permissions-Policy", "camera=*")},
+		"HDN-HEADERS-114": {set("Permissions-Policy"), set("Permissions-Policy", "camera=*"), set("Permissions-Policy", "camera=(*)"), set("Permissions-Policy", "camera= *")},
 		"HDN-HEADERS-115": {set("Content-Type", "text/html")},
-		"HDN-HEADERS-116": {set("Set-Cookie", "a=b; Secure; HttpOnly"), set("Set-Cookie", "a=b; HttpOnly; SameSite=Lax"), set("Set-Cookie", "a=b; Secure; SameSite=Strict")},
+		"HDN-HEADERS-116": {set("Set-Cookie", "a=b; Secure; HttpOnly"), set("Set-Cookie", "a=b; HttpOnly; SameSite=Lax"), set("Set-Cookie", "a=b; Secure; SameSite=Strict"), set("Set-Cookie", "patiënt=b"), set("Set-Cookie", "=b")},
 		"HDN-HEADERS-117": {set("Server", "nginx/1.1"), set("X-Powered-By", "PHP"), set("X-XSS-Protection", "1; mode=block"), set("X-dtAgentId", "1")},
 		"HDN-HEADERS-118": {set("Cross-Origin-Embedder-Policy", "require-corp", "require-corp")},
 		"HDN-HEADERS-119": {func(h http.Header) { clear(h) }},
@@ -80,6 +82,22 @@ func TestAuditFailsEachRuleForItsOwnFault(t *testing.T) {
 			}
 			if !failed {
 				t.Errorf("%s passes after fault %d", id, i)
+			}
+		}
+	}
+}
+
+func TestAuditTakesWhatBrowsersTake(t *testing.T) {
+	for id, value := range map[string][2]string{
+		"HDN-HEADERS-101": {"Strict-Transport-Security", `MAX-AGE="31536000" ;includeSubDomains;; preload`},
+		"HDN-HEADERS-100": {"Strict-Transport-Security", "max-age=99999999999999999999"},
+		"HDN-HEADERS-112": {"Cross-Origin-Opener-Policy", `same-origin; report-to="x"`},
+	} {
+		res := good()
+		res.Header.Set(value[0], value[1])
+		for _, f := range headers.Audit(res) {
+			if f.ID == id && !f.Passed {
+				t.Errorf("%q fails: %v", value, f)
 			}
 		}
 	}

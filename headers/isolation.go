@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -149,8 +150,13 @@ func isClean(p string) bool {
 }
 
 // public reports whether the path may be loaded by everyone. A path that a
-// handler could read in two ways is not.
-func (i *Isolation) public(p string) bool {
+// handler could read in two ways is not: of /assets%2fx, ServeMux makes one
+// segment and Path two.
+func (i *Isolation) public(u *url.URL) bool {
+	p := u.Path
+	if strings.Contains(u.RawPath, "%2f") || strings.Contains(u.RawPath, "%2F") {
+		return false
+	}
 	for _, known := range i.cfg.Public {
 		if p == known || strings.HasSuffix(known, "/") && strings.HasPrefix(p, known) {
 			return isClean(p)
@@ -181,7 +187,7 @@ func (i *Isolation) allowLoad(r *http.Request) error {
 	if origin := r.Header["Origin"]; len(origin) == 1 && slices.Contains(i.cfg.TrustedOrigins, origin[0]) {
 		return nil
 	}
-	if i.public(r.URL.Path) {
+	if i.public(r.URL) {
 		return nil
 	}
 	return refusal(ErrCrossSiteResource)
@@ -218,16 +224,14 @@ func (i *Isolation) Allow(r *http.Request) error {
 		return nil
 	}
 	origins, sites := r.Header["Origin"], r.Header["Sec-Fetch-Site"]
-	if len(origins) > 1 || len(sites) > 1 || len(origins) == 1 && !serialisedOrigin(origins[0]) {
+	if len(origins) > 1 || len(sites) > 1 || len(origins) == 1 && !serialisedOrigin(origins[0]) || len(sites) == 1 && sites[0] == "" {
 		return refusal(ErrMalformedOrigin)
 	}
 	if i.cfg.RequireOrigin && len(origins) == 0 && len(sites) == 0 {
 		return refusal(ErrNoOrigin)
 	}
 	client := hardening.ClientOf(r)
-	// net/http compares hosts only. Without Sec-Fetch-Site, a page that a
-	// network attacker put on http://our-host would pass.
-	if client.Scheme == "https" && len(sites) == 0 && len(origins) == 1 && strings.HasPrefix(origins[0], "http://") {
+	if len(sites) == 0 && len(origins) == 1 && !plausible(origins[0], client.Scheme) {
 		return refusal(ErrCrossOrigin)
 	}
 	if upgrade || client.Host != r.Host {
@@ -242,6 +246,15 @@ func (i *Isolation) Allow(r *http.Request) error {
 		return refusal(ErrCrossOrigin)
 	}
 	return nil
+}
+
+// plausible reports whether a page of ours can have this origin by its scheme.
+// net/http compares hosts only. Without Sec-Fetch-Site it would let through a
+// page that a network attacker put on http://our-host, one of an app that
+// calls itself app://our-host, and "null" where the request has no Host. Over
+// HTTP, https is plausible: there may be a proxy that we do not know of.
+func plausible(origin, scheme string) bool {
+	return strings.HasPrefix(origin, "https://") || scheme == "http" && strings.HasPrefix(origin, "http://")
 }
 
 func refusal(cause error) *hardening.Problem {

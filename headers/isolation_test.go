@@ -50,6 +50,10 @@ func TestIsolationRefusesWhatOtherSitesSend(t *testing.T) {
 		{"two Origin headers", "https", "POST", with(nil, "Origin", "https://app.example", "https://evil.example"), headers.ErrMalformedOrigin},
 		{"two origins in one header", "https", "POST", one("Origin", "https://app.example, https://evil.example"), headers.ErrMalformedOrigin},
 		{"two Sec-Fetch-Site headers", "https", "POST", with(nil, "Sec-Fetch-Site", "same-origin", "cross-site"), headers.ErrMalformedOrigin},
+		{"an app that calls itself by our host", "https", "POST", one("Origin", "app://app.example"), headers.ErrCrossOrigin},
+		{"the same over plain HTTP", "http", "POST", one("Origin", "app://app.example"), headers.ErrCrossOrigin},
+		{"an empty Sec-Fetch-Site", "https", "POST", one("Sec-Fetch-Site", ""), headers.ErrMalformedOrigin},
+		{"an empty Sec-Fetch-Site beside plain HTTP", "https", "POST", with(one("Sec-Fetch-Site", ""), "Origin", "http://app.example"), headers.ErrMalformedOrigin},
 		{"an empty Origin", "https", "POST", one("Origin", ""), headers.ErrMalformedOrigin},
 		{"a mebibyte of Origin", "https", "POST", one("Origin", "https://"+strings.Repeat("a", 1<<20)), headers.ErrMalformedOrigin},
 		{"a cross-site WebSocket", "https", "GET", with(upgrade, "Sec-Fetch-Site", "cross-site"), headers.ErrCrossOrigin},
@@ -172,6 +176,30 @@ func TestIsolationOfResources(t *testing.T) {
 		r.URL.Path, r.Header = c.path, http.Header(c.h).Clone()
 		if err := iso.Allow(r); !errors.Is(err, c.want) || (c.want == nil) != (err == nil) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+// ServeMux sends /assets%2fx to the handler of "/{file}".
+func TestTrap_AnEncodedSlashIsNotPublic(t *testing.T) {
+	iso := must(headers.NewIsolation(headers.IsolationConfig{Public: []string{"/assets/"}}))
+	for path, want := range map[string]error{"/assets%2fx": headers.ErrCrossSiteResource, "/assets/a%2Fx": headers.ErrCrossSiteResource, "/assets/a%20b%26": nil} {
+		r := request("https", "GET", path)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		if err := iso.Allow(r); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+	}
+}
+
+func TestTrap_AnOpaqueOriginIsNotARequestWithoutHost(t *testing.T) {
+	iso := must(headers.NewIsolation(headers.IsolationConfig{}))
+	for _, scheme := range []string{"http", "https"} {
+		r := request(scheme, "POST", "/")
+		r.Host = "" // HTTP/1.0, as some proxies speak it
+		r.Header.Set("Origin", "null")
+		if err := iso.Allow(r); !errors.Is(err, headers.ErrCrossOrigin) {
+			t.Errorf("%s: %v", scheme, err)
 		}
 	}
 }

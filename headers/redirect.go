@@ -1,6 +1,7 @@
 package headers
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -86,12 +87,26 @@ func (rd *redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	target := "https://" + host + rd.suffix + path
 	if r.URL.RawQuery != "" {
-		target += "?" + r.URL.RawQuery
+		target += "?" + escapeQuery(r.URL.RawQuery)
 	}
 	h := w.Header()
 	h.Set("Location", target)
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusPermanentRedirect)
+}
+
+// escapeQuery writes what a URI cannot hold (RFC 3986 appendix A) in
+// %-escapes: net/http takes any byte but controls and spaces in a query.
+func escapeQuery(q string) string {
+	var b strings.Builder
+	for i := range len(q) {
+		if c := q[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 func (rd *redirect) deny(w http.ResponseWriter, r *http.Request, p *hardening.Problem) {

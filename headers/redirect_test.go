@@ -27,6 +27,8 @@ func TestRedirectSendsListedHostsToHTTPS(t *testing.T) {
 		{"a host in capitals is the same host", headers.RedirectConfig{}, "GET", "APP.example", "/", 308, "https://app.example/"},
 		{"a POST keeps its method by 308", headers.RedirectConfig{}, "POST", "app.example", "/x", 308, "https://app.example/x"},
 		{"two slashes are a path, not a host", headers.RedirectConfig{}, "GET", "app.example", "//evil.example/x", 308, "https://app.example//evil.example/x"},
+		{"bytes that no URI has are escaped", headers.RedirectConfig{}, "GET", "app.example", "/?q=\xc3\xa9\xff\"<&r=%22", 308, "https://app.example/?q=%C3%A9%FF%22%3C&r=%22"},
+		{"what is no port is refused", headers.RedirectConfig{}, "GET", "app.example:x", "/", 421, ""},
 		{"a foreign host is refused", headers.RedirectConfig{}, "GET", "evil.example", "/", 421, ""},
 		{"a host that begins with ours is refused", headers.RedirectConfig{}, "GET", "app.example.evil.example", "/", 421, ""},
 		{"a host that ends with ours is refused", headers.RedirectConfig{}, "GET", "evil-app.example", "/", 421, ""},

@@ -67,7 +67,7 @@ func Attachment(w http.ResponseWriter, filename string) {
 const maxFilename = 200
 
 // reservedNames cannot be files on Windows, whatever their extension.
-const reservedNames = " con prn aux nul com0 com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 "
+const reservedNames = " con conin$ conout$ prn aux nul com¹ com² com³ lpt¹ lpt² lpt³ com0 com1 com2 com3 com4 com5 com6 com7 com8 com9 lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9 "
 
 // ContentDisposition returns a header value that saves a response under the
 // filename (RFC 6266, RFC 8187), whatever was uploaded under it: directories,

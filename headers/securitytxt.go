@@ -102,7 +102,7 @@ func SecurityTxt(cfg SecurityTxtConfig) (*SecurityTxtFile, error) {
 		for i, v := range *field.values {
 			at := fmt.Sprintf("%s[%d]", field.name, i)
 			reason := uriFault(v, field.schemes)
-			if reason == "" && field.name == "Canonical" && !strings.HasSuffix(v, securityTxtPath) {
+			if reason == "" && field.name == "Canonical" && !isSecurityTxt(v) {
 				reason = "is not where the file must be"
 			}
 			if reason != "" {
@@ -127,6 +127,12 @@ func SecurityTxt(cfg SecurityTxtConfig) (*SecurityTxtFile, error) {
 		return nil, err
 	}
 	return &SecurityTxtFile{cfg: cfg, body: []byte(b.String())}, nil
+}
+
+// isSecurityTxt reports whether the file can be at this https URL.
+func isSecurityTxt(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && s == "https://"+u.Host+securityTxtPath
 }
 
 func uriFault(s string, schemes []string) string {

@@ -148,6 +148,8 @@ func TestNamesOfUploadsAreSafe(t *testing.T) {
 		"...":                          `attachment; filename=file`,
 		"con.txt":                      `attachment; filename=filecon.txt`,
 		"LPT1":                         `attachment; filename=fileLPT1`,
+		"COM¹.txt":                     `attachment; filename*=utf-8''fileCOM%C2%B9.txt`,
+		"CONOUT$":                      `attachment; filename=fileCONOUT$`,
 		"a\r\nSet-Cookie: x=y":         `attachment; filename="aSet-Cookie_ x=y"`,
 		"a\x00.txt":                    `attachment; filename=a.txt`,
 		`a";filename=evil.exe`:         `attachment; filename="a__filename=evil.exe"`,
@@ -231,14 +233,14 @@ func TestSecurityTxt(t *testing.T) {
 func TestSecurityTxtNamesEveryFault(t *testing.T) {
 	_, err := headers.SecurityTxt(headers.SecurityTxtConfig{
 		Name: "a\nb", Contact: []string{"security@example.org", "http://example.org", "mailto:", "https://x\nContact: evil", "https://"}, Expires: time.Now().Add(-time.Hour),
-		Canonical: []string{"https://example.org/security.txt"}, Policy: []string{}, PreferredLanguages: []string{"nl\n"},
+		Canonical: []string{"https://example.org/security.txt", "https://example.org/?/.well-known/security.txt", "https://example.org/x/.well-known/security.txt"}, Policy: []string{}, PreferredLanguages: []string{"nl\n"},
 	})
 	var fields []string
 	for e := range hardening.Faults(err) {
 		fields = append(fields, e.Field)
 		complete(t, e)
 	}
-	want := []string{"Name", "Expires", "Contact[0]", "Contact[1]", "Contact[2]", "Contact[3]", "Contact[4]", "Canonical[0]", "Policy", "PreferredLanguages[0]"}
+	want := []string{"Name", "Expires", "Contact[0]", "Contact[1]", "Contact[2]", "Contact[3]", "Contact[4]", "Canonical[0]", "Canonical[1]", "Canonical[2]", "Policy", "PreferredLanguages[0]"}
 	if !slices.Equal(fields, want) {
 		t.Errorf("got  %v\nwant %v", fields, want)
 	}
