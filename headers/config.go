@@ -112,6 +112,7 @@ type HSTS struct {
 
 const year = 365 * 24 * time.Hour
 
+// String is the value of the header (RFC 6797 section 6.1).
 func (s HSTS) String() string {
 	v := "max-age=" + strconv.FormatInt(int64(s.MaxAge/time.Second), 10)
 	if s.IncludeSubDomains {

@@ -36,6 +36,7 @@ var faulty = []struct {
 	{"a name with a line break", "Name", "", func(c *headers.Config) { c.Name = "a\nb" }},
 	{"HSTS under a year", "HSTS.MaxAge", "8760h", func(c *headers.Config) { c.HSTS.MaxAge = year - time.Second }},
 	{"HSTS without an age", "HSTS.MaxAge", "8760h", func(c *headers.Config) { c.HSTS = headers.HSTS{IncludeSubDomains: true} }},
+	{"seconds without their unit", "HSTS.MaxAge", "31536000 * time.Second", func(c *headers.Config) { c.HSTS.MaxAge = 31536000 }},
 	{"a negative age", "HSTS.MaxAge", "", func(c *headers.Config) { c.HSTS.MaxAge = -year }},
 	{"half a second", "HSTS.MaxAge", "", func(c *headers.Config) { c.HSTS.MaxAge = year + time.Second/2 }},
 	{"preload without subdomains", "HSTS.Preload", "", func(c *headers.Config) { c.HSTS = headers.HSTS{MaxAge: year, Preload: true} }},
@@ -70,6 +71,9 @@ var faulty = []struct {
 	{"a value where none belongs", "CacheControl", "", func(c *headers.Config) { c.CacheControl = "no-store=1" }},
 	{"a line break in Cache-Control", "CacheControl", "", func(c *headers.Config) { c.CacheControl = "no-store\r\nX: y" }},
 	{"a cached nonce", "CacheControl", "no-store", func(c *headers.Config) { c.CacheControl = "public, max-age=60" }},
+	{"a cached nonce of a policy on trial", "CacheControl", "ReportOnly to headers.CSP{}", func(c *headers.Config) {
+		c.CSP, c.ReportOnly, c.CacheControl = headers.API().CSP, c.CSP, "public, max-age=60"
+	}},
 	{"a nonce that a cache revalidates", "CacheControl", "no-store", func(c *headers.Config) { c.CacheControl = "no-cache" }},
 }
 

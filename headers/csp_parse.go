@@ -66,7 +66,7 @@ func ParseCSP(text string) (CSP, error) {
 			f.Add("CSP", name, "is obsolete and ignored by browsers", "drop it")
 		case "report-uri":
 			if c.ReportURI = words; len(words) == 0 {
-				f.Add("CSP", part, "reports to nobody", "write a path or URL, or drop it")
+				f.Add("CSP", name, "reports to nobody", "write a path or URL, or drop it")
 			}
 		case "report-to":
 			if len(words) != 1 {

@@ -65,6 +65,7 @@ var faultyCSP = []struct {
 	{"every host, said longer", "CSP.ImgSrc[0]", "Dangerously", img("https://*")},
 	{"a whole top-level domain", "CSP.ImgSrc[0]", "Dangerously", img("https://*.nl")},
 	{"a host over plain HTTP", "CSP.ImgSrc[0]", "Dangerously", img("http://a.example")},
+	{"a scheme without its colon", "CSP.ImgSrc[0]", "write data:", img("data")},
 	{"a host without a scheme", "CSP.ImgSrc[0]", "https://a.example", img("a.example")},
 	{"an IPv4 address", "CSP.ImgSrc[0]", "Dangerously", img("https://127.0.0.1")},
 	{"an IPv6 address", "CSP.ImgSrc[0]", "", img("https://[::1]")},

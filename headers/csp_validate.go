@@ -204,12 +204,14 @@ func isHash(s Source) bool {
 	return err == nil && len(b) == size
 }
 
+// localSchemes are those of what a page makes itself.
+var localSchemes = []string{"data", "blob", "mediastream"}
+
 func judgeScheme(scheme string, kind directiveKind) verdict {
 	if strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz0123456789+-") != "" || scheme == "" {
 		return verdict{reason: "is not a scheme", fix: `write it in lower case, as in "data:"`}
 	}
-	switch scheme {
-	case "data", "blob", "mediastream":
+	if slices.Contains(localSchemes, scheme) {
 		if kind == kindPassive {
 			return verdict{}
 		}
@@ -248,6 +250,8 @@ func judgeHost(text string) verdict {
 		return verdict{reason: "allows a whole top-level domain", fix: "name the hosts", unsafe: true}
 	case isIP(base):
 		return verdict{reason: "names an address, which browsers do not match but for 127.0.0.1", fix: "name the host", unsafe: true}
+	case !hasScheme && slices.Contains(localSchemes, text):
+		return verdict{reason: "lacks its colon, and would be read as a host name", fix: "write " + text + ":"}
 	case !hasScheme:
 		return verdict{reason: "has no scheme, so that plain HTTP can match", fix: "write https://" + text, unsafe: true}
 	case scheme != "https" && scheme != "wss":

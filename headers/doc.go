@@ -38,6 +38,9 @@
 //	cfg.ReportOnly.ReportTo, cfg.ReportOnly.ReportURI = "csp", []string{"/_reports"}
 //	mux.Handle("/_reports", collector) // from headers.NewReportCollector
 //
+// A derived policy inherits it with its nonce, so that of cacheable files sets
+// c.ReportOnly = headers.CSP{}.
+//
 // # Order
 //
 // Wrap outermost first: hardening.Edge, then [Middleware.Wrap], then

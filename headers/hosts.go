@@ -95,11 +95,35 @@ func validateHosts(hosts []string, wild bool, f *faults.Collector) {
 			reason = hostFault(name)
 		}
 		if reason != "" {
-			f.Add(at, h, reason, `write the name alone in lower case, as in "app.example"`)
+			f.Add(at, h, reason, hostFix(h, wild))
 		} else if slices.Contains(hosts[:i], h) {
 			f.Add(at, h, "is listed twice", "keep one")
 		}
 	}
+}
+
+// hostFix proposes what was meant: a URL and a Host header are what people have
+// at hand to copy from.
+func hostFix(h string, wild bool) string {
+	name := strings.ToLower(h)
+	if _, rest, ok := strings.Cut(name, "://"); ok {
+		name = rest
+	}
+	name, _, _ = strings.Cut(name, "/")
+	name = strings.TrimSuffix(withoutPort(name), ".")
+	base, isWild := strings.CutPrefix(name, "*.")
+	addr, err := netip.ParseAddr(base)
+	switch {
+	case isWild && !wild:
+		return "list each name: only one that is listed is ever redirected to"
+	case isWild && err == nil, isWild && !strings.Contains(base, "."):
+		return `list the names, or the domain that they share, as in "*.app.example"`
+	case err == nil && addr.Zone() == "":
+		return fmt.Sprintf("write %q", addr)
+	case hostFault(base) == "" && name != h:
+		return fmt.Sprintf("write %q", name)
+	}
+	return `write the name alone in lower case, as in "app.example"`
 }
 
 // withoutPort returns the name or address of a Host header, without brackets,

@@ -84,3 +84,39 @@ func TestTheHostCheckNamesEveryFault(t *testing.T) {
 		t.Error("no host passed")
 	}
 }
+
+// People copy from address bars and Host headers: what they meant is proposed,
+// and is accepted.
+func TestAFaultOfAHostProposesWhatWasMeant(t *testing.T) {
+	for host, meant := range map[string]string{
+		"App.Example": "app.example", "app.example:8443": "app.example", "https://App.example/login": "app.example", "app.example.": "app.example",
+		"https://*.app.example": "*.app.example", "2001:DB8::1": "2001:db8::1", "[2001:db8::1]:443": "2001:db8::1", "http://192.0.2.1:80/": "192.0.2.1",
+	} {
+		_, err := headers.NewHostCheck(headers.HostCheckConfig{Hosts: []string{host}})
+		for e := range hardening.Faults(err) {
+			complete(t, e)
+			if want := `write "` + meant + `"`; e.Fix != want {
+				t.Errorf("%s: fix %q, want %q", host, e.Fix, want)
+			}
+		}
+		if err == nil {
+			t.Errorf("%s passed", host)
+		}
+		if _, err := headers.NewHostCheck(headers.HostCheckConfig{Hosts: []string{meant}}); err != nil {
+			t.Errorf("%s proposes %s: %v", host, meant, err)
+		}
+	}
+	_, err := headers.RedirectHTTPS(headers.RedirectConfig{Hosts: []string{"*.app.example"}})
+	if err == nil || !strings.Contains(err.Error(), "list each name") {
+		t.Errorf("%v", err)
+	}
+	for _, host := range []string{"*", "*.com", "*.192.0.2.1", "a b", "/", "://", "[", strings.Repeat("a", 300), "x\r\ny"} {
+		_, err := headers.NewHostCheck(headers.HostCheckConfig{Hosts: []string{host}})
+		for e := range hardening.Faults(err) {
+			complete(t, e)
+		}
+		if err == nil {
+			t.Errorf("%q passed", host)
+		}
+	}
+}

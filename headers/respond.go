@@ -25,6 +25,7 @@ const (
 // ClearSiteData tells the browser to forget what this origin has stored there,
 // as after a logout (ASVS v5.0.0-14.3.1). Without types: cache, cookies and
 // storage. Call it before the first byte; browsers heed it over HTTPS only.
+// A logout by package session sends the same by itself.
 // [ClearCache] can take browsers seconds, and [ClearCookies] also removes the
 // cookies of parent domains.
 func ClearSiteData(w http.ResponseWriter, types ...SiteData) {

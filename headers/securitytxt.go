@@ -101,12 +101,15 @@ func SecurityTxt(cfg SecurityTxtConfig) (*SecurityTxtFile, error) {
 		}
 		for i, v := range *field.values {
 			at := fmt.Sprintf("%s[%d]", field.name, i)
-			reason := uriFault(v, field.schemes)
-			if reason == "" && field.name == "Canonical" && !isSecurityTxt(v) {
-				reason = "is not where the file must be"
+			reason, fix := uriFault(v, field.schemes), "write a URI with one of the schemes "+strings.Join(field.schemes, ", ")
+			switch {
+			case reason == "" && field.name == "Canonical" && !isSecurityTxt(v):
+				reason, fix = "is not where the file must be", "make its path "+securityTxtPath
+			case reason != "" && len(v) < 256 && strings.Contains(v, "@") && !strings.Contains(v, ":") && uriFault("mailto:"+v, field.schemes) == "":
+				fix = fmt.Sprintf("write %q", "mailto:"+v)
 			}
 			if reason != "" {
-				f.Add(at, v, reason, "write a URI with one of the schemes "+strings.Join(field.schemes, ", "))
+				f.Add(at, v, reason, fix)
 			}
 			line(field.line, v)
 		}

@@ -244,6 +244,11 @@ func TestSecurityTxtNamesEveryFault(t *testing.T) {
 	if !slices.Equal(fields, want) {
 		t.Errorf("got  %v\nwant %v", fields, want)
 	}
+	for _, fix := range []string{`write "mailto:security@example.org"`, "make its path /.well-known/security.txt"} {
+		if !strings.Contains(err.Error(), fix) {
+			t.Errorf("no fault proposes %q: %v", fix, err)
+		}
+	}
 	for _, c := range []headers.SecurityTxtConfig{{}, {Contact: []string{"tel:+31201234567"}, Expires: time.Now().Add(400 * 24 * time.Hour)}} {
 		if _, err := headers.SecurityTxt(c); err == nil {
 			t.Errorf("%v passed", c.Expires)

@@ -30,6 +30,8 @@ func (s HSTS) validate(f *faults.Collector) {
 	switch {
 	case s.MaxAge < 0:
 		f.Add("HSTS.MaxAge", s.MaxAge, "is negative", "set at least 8760h, or leave HSTS zero for the default")
+	case s.MaxAge > 0 && s.MaxAge < time.Second:
+		f.Add("HSTS.MaxAge", s.MaxAge, "is less than a second", fmt.Sprintf("write %d * time.Second, if seconds were meant", int64(s.MaxAge)))
 	case s.MaxAge%time.Second != 0:
 		f.Add("HSTS.MaxAge", s.MaxAge, "is not a number of whole seconds", "round it")
 	case s.MaxAge < year && !s.DangerouslyShort:
@@ -106,9 +108,14 @@ func (c *Config) validateCacheControl(f *faults.Collector) {
 		}
 		names = append(names, name)
 	}
-	if (c.CSP.hasNonce() || c.ReportOnly.hasNonce()) && !slices.Contains(names, "no-store") {
+	switch {
+	case slices.Contains(names, "no-store"):
+	case c.CSP.hasNonce():
 		f.Add("CacheControl", c.CacheControl, "lets a cache keep a page whose nonce the next policy does not know, so that its scripts stop running",
 			"add no-store, or give cacheable routes a CSP without a nonce, such as headers.API().CSP")
+	case c.ReportOnly.hasNonce():
+		f.Add("CacheControl", c.CacheControl, "lets a cache keep a page whose nonce the next ReportOnly policy does not know, so that its own scripts are reported",
+			"add no-store, or set ReportOnly to headers.CSP{} on cacheable routes")
 	}
 }
 
