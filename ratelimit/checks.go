@@ -145,6 +145,7 @@ func (l *Limiter) longest() time.Duration {
 	for _, t := range l.tiers {
 		see(t.user)
 		see(t.ip)
+		see(t.org)
 	}
 	for _, r := range l.routes {
 		see(r.limits)

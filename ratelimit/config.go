@@ -13,7 +13,7 @@ import (
 // Identity is who sends a request, as far as the service knows.
 type Identity struct {
 	User string // "" is anonymous
-	Org  string // carried into events
+	Org  string // for Tier.Org, and carried into events
 	Tier string // "" is the lowest tier; an unknown one too, with an event
 }
 
@@ -70,6 +70,11 @@ type Config struct {
 	// With more, each memory store sees only its own share: a finding says so.
 	Nodes int
 
+	// XRateLimit adds X-RateLimit-Limit, X-RateLimit-Remaining and
+	// X-RateLimit-Reset (seconds since 1970), for clients that read the
+	// headers of before the draft. Default: off.
+	XRateLimit bool
+
 	// OnDeny answers a refused request; headers are set already. Default:
 	// [hardening.WriteProblem].
 	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
@@ -79,7 +84,9 @@ type Config struct {
 	Observe func(Event)
 
 	// Logger gets excess_rate_limit_exceeded, at most once in ten seconds for
-	// each policy, with the count since; a failing Identify, an unknown tier and a
+	// each policy, with the count since: for refusals, and, with the outcome
+	// success, when an admitted request leaves 20 % or less of a limit of 10 or
+	// more. A failing Identify, an unknown tier and a
 	// failing store likewise. nil = slog.Default() at that moment.
 	Logger *slog.Logger
 }
@@ -103,6 +110,7 @@ func (c Config) withDefaults() Config {
 	for i := range c.Tiers {
 		c.Tiers[i].User = slices.Clone(c.Tiers[i].User)
 		c.Tiers[i].IP = slices.Clone(c.Tiers[i].IP)
+		c.Tiers[i].Org = slices.Clone(c.Tiers[i].Org)
 	}
 	if c.IP == nil {
 		c.IP = []Limit{PerMinute(3000)}
@@ -142,9 +150,17 @@ func (c *Config) check(f *faults.Collector) {
 			f.Add(field+".Name", t.Name, "stands twice", "give every tier a name of its own")
 		}
 		seen[t.Name] = true
-		if len(t.User) == 0 && len(t.IP) == 0 {
+		if len(t.User) == 0 && len(t.IP) == 0 && len(t.Org) == 0 {
 			f.Add(field, t.Name, "has no limits", "set User, IP or both")
 		}
+		if t.Concurrent < 0 {
+			f.Add(field+".Concurrent", t.Concurrent, "is negative", "leave it 0 for no bound")
+		}
+		if t.Timeout < 0 {
+			f.Add(field+".Timeout", t.Timeout, "is negative", "leave it 0 for none")
+		}
+		emptyList(f, field+".Org", t.Org, "leave it nil for no limits of organisations")
+		checkLimits(f, field+".Org", t.Org)
 		emptyList(f, field+".User", t.User, "leave it nil for no limits of users")
 		emptyList(f, field+".IP", t.IP, "leave it nil for no limits of addresses")
 		checkLimits(f, field+".User", t.User)
@@ -201,7 +217,7 @@ func checkLimits(f *faults.Collector, field string, limits []Limit) {
 func (c *Config) mostCharges() int {
 	tier, route := 0, 0
 	for _, t := range c.Tiers {
-		tier = max(tier, len(t.User)+len(t.IP))
+		tier = max(tier, len(t.User)+len(t.IP)+len(t.Org))
 	}
 	for _, r := range c.Routes {
 		route = max(route, len(r.Limits))

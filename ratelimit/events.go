@@ -81,6 +81,20 @@ func (c *coalescer) exceeded(ctx context.Context, r *Request, d Decision, reques
 	})
 }
 
+// near tells that little of a limit is left: what an operator wants to know
+// before its users do.
+func (c *coalescer) near(ctx context.Context, r *Request, d *Decision, requestID string) {
+	policy, left := d.Policy, d.Remaining // d itself must not escape
+	from := *r
+	c.send(ctx, kind{event.ExcessRateLimitExceeded, "near:" + policy}, func() []slog.Attr {
+		return append(sender(&from, requestID),
+			slog.String(event.KeyOutcome, event.OutcomeSuccess),
+			slog.String(event.KeyReason, "80 % of the limit or more is used"),
+			slog.String("policy", policy),
+			slog.Int64("remaining", left))
+	})
+}
+
 func (c *coalescer) identifyFailed(ctx context.Context, r *Request, requestID string, err error) {
 	c.send(ctx, kind{event.StoreDegraded, "identify"}, func() []slog.Attr {
 		return append(sender(r, requestID),

@@ -50,6 +50,21 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			}
 		}
 		var d Decision
+		t := l.tier(req.Tier)
+		if t.concurrent > 0 {
+			who := l.holder(&req)
+			if l.inFlight.acquire(who, t.concurrent) {
+				defer l.inFlight.release(who)
+			} else if d.crowded(t); l.cfg.DangerouslyReportOnly {
+				d.ReportOnly = true
+				l.report(r.Context(), &req, &d, client.RequestID)
+				d = Decision{}
+			} else {
+				l.report(r.Context(), &req, &d, client.RequestID)
+				l.refuse(w, r, &d)
+				return
+			}
+		}
 		by, err := l.take(r.Context(), &req, client.RequestID, &d)
 		switch {
 		case err != nil:
@@ -59,6 +74,10 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			l.refuse(w, r, &d)
 		default:
 			l.writeHeaders(w.Header(), &d)
+			if t.timeout > 0 {
+				l.serveFor(w, r, t.timeout, next)
+				return
+			}
 			next.ServeHTTP(w, r)
 		}
 	})
@@ -123,8 +142,12 @@ func (l *Limiter) writeHeaders(h http.Header, d *Decision) {
 	b = append(b, d.Policy...)
 	b = append(b, `";q=`...)
 	b = strconv.AppendInt(b, d.Limit.N, 10)
-	b = append(b, `;w=`...)
-	b = strconv.AppendInt(b, seconds(d.Limit.Per), 10)
+	if d.Limit.Per > 0 {
+		b = append(b, `;w=`...)
+		b = strconv.AppendInt(b, seconds(d.Limit.Per), 10)
+	} else {
+		b = append(b, `;qu="concurrent-requests"`...)
+	}
 	cut := len(b)
 	b = append(b, '"')
 	b = append(b, d.Policy...)
@@ -136,4 +159,10 @@ func (l *Limiter) writeHeaders(h http.Header, d *Decision) {
 	values := [2]string{s[:cut], s[cut:]}
 	h["Ratelimit-Policy"] = values[0:1:1]
 	h["Ratelimit"] = values[1:2:2]
+	if l.cfg.XRateLimit {
+		h["X-Ratelimit-Limit"] = []string{strconv.FormatInt(d.Limit.N, 10)}
+		h["X-Ratelimit-Remaining"] = []string{strconv.FormatInt(d.Remaining, 10)}
+		reset := time.Now().Add(max(d.ResetAfter, d.RetryAfter) + time.Second - 1)
+		h["X-Ratelimit-Reset"] = []string{strconv.FormatInt(reset.Unix(), 10)}
+	}
 }

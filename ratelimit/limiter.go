@@ -30,6 +30,7 @@ type Limiter struct {
 	denied    denials
 	events    *coalescer
 	pool      sync.Pool // of *work
+	inFlight  inFlight
 }
 
 // policy is one limit with everything that does not change between requests.
@@ -40,8 +41,10 @@ type policy struct {
 }
 
 type tier struct {
-	name     string
-	user, ip []policy
+	name          string
+	user, ip, org []policy
+	concurrent    int
+	timeout       time.Duration
 }
 
 type route struct {
@@ -93,7 +96,10 @@ func New(cfg Config) (*Limiter, error) {
 		// A user's counter is one for all tiers, so a change of tier keeps what
 		// was used. An address serves callers of several tiers, so there each
 		// tier counts its own.
-		l.tiers = append(l.tiers, tier{t.Name, l.policies("user", "user", t.User), l.policies(t.Name+"-ip", "ip:"+t.Name, t.IP)})
+		l.tiers = append(l.tiers, tier{
+			t.Name, l.policies("user", "user", t.User), l.policies(t.Name+"-ip", "ip:"+t.Name, t.IP), l.policies("org", "org", t.Org),
+			t.Concurrent, t.Timeout,
+		})
 	}
 	l.events = newCoalescer(l)
 	l.pool.New = func() any { return new(work) }
@@ -207,10 +213,16 @@ func (l *Limiter) take(ctx context.Context, r *Request, requestID string, d *Dec
 	return binding, nil
 }
 
+// nearFrom is the smallest limit whose end is announced: of a smaller one,
+// every other request would be.
+const nearFrom = 10
+
 // report tells about a decision that was acted upon.
 func (l *Limiter) report(ctx context.Context, r *Request, d *Decision, requestID string) {
 	if !d.Allowed || d.ReportOnly {
 		l.events.exceeded(ctx, r, *d, requestID)
+	} else if n := d.Limit.N; n >= nearFrom && d.Remaining <= n/5 {
+		l.events.near(ctx, r, d, requestID)
 	}
 	if l.cfg.Observe != nil {
 		l.cfg.Observe(Event{Decision: *d, Tier: l.tier(r.Tier).name, Route: r.Route})
@@ -304,7 +316,7 @@ func (l *Limiter) only(r *Request) (*policy, Subject) {
 		return nil, Subject{}
 	}
 	t := l.tier(r.Tier)
-	if len(t.ip) > 0 || r.User != "" && len(t.user) > 0 || len(l.ip) == 0 {
+	if len(t.ip) > 0 || r.User != "" && len(t.user) > 0 || r.Org != "" && len(t.org) > 0 || len(l.ip) == 0 {
 		return nil, Subject{}
 	}
 	return &l.ip[0], Subject{Addr: l.network(r.Addr)}
@@ -328,6 +340,9 @@ func (l *Limiter) collect(w *work, r *Request) bool {
 	add(l.global, Subject{})
 	add(l.ip, byAddr)
 	add(t.ip, byAddr)
+	if r.Org != "" {
+		add(t.org, Subject{Name: r.Org})
+	}
 	if r.User != "" {
 		byUser = Subject{Name: r.User}
 		add(t.user, byUser)

@@ -1,5 +1,7 @@
 package ratelimit
 
+import "time"
+
 // Tier is what one class of callers may use. Tiers are data: load them from
 // wherever plans are kept and pass them to [Config.Tiers].
 type Tier struct {
@@ -11,17 +13,32 @@ type Tier struct {
 	// IP limits each address for requests of this tier. The lowest tier's also
 	// hold for anonymous requests.
 	IP []Limit
+	// Org limits each organisation ([Identity.Org]), over all of its users. Its
+	// counter is one for all tiers, as a user's. Default: none.
+	Org []Limit
+	// Concurrent is how many requests of one user, or of one address where the
+	// request is anonymous, [Limiter.Wrap] serves at a time on this node; the
+	// next one gets 429. A slot is free again when the handler returns or
+	// panics; a hijacked connection no longer counts then. Take holds none.
+	// 0 = no bound.
+	Concurrent int
+	// Timeout is how long Wrap lets one request run: then its context ends with
+	// the cause [ErrTimeout], and a handler that gives up without having
+	// answered is answered with 503. One that does not heed its context is not
+	// cut off. It also ends streams and long uploads. 0 = none.
+	Timeout time.Duration
 }
 
 // Free is the lowest tier: 60 a minute and 1000 an hour for each user, 100 a
-// minute for each address (the default of Better Auth).
+// minute for each address (the default of Better Auth), 25 seconds for a request.
 func Free() Tier {
-	return Tier{Name: "free", User: []Limit{PerMinute(60), PerHour(1000)}, IP: []Limit{PerMinute(100)}}
+	return Tier{Name: "free", User: []Limit{PerMinute(60), PerHour(1000)}, IP: []Limit{PerMinute(100)}, Timeout: 25 * time.Second}
 }
 
-// Pro allows 600 a minute and 20000 an hour for each user.
+// Pro allows 600 a minute and 20000 an hour for each user, 5 minutes for a
+// request.
 func Pro() Tier {
-	return Tier{Name: "pro", User: []Limit{PerMinute(600), PerHour(20000)}, IP: []Limit{PerMinute(2000)}}
+	return Tier{Name: "pro", User: []Limit{PerMinute(600), PerHour(20000)}, IP: []Limit{PerMinute(2000)}, Timeout: 5 * time.Minute}
 }
 
 // Enterprise allows 6000 a minute for each user.
