@@ -235,6 +235,27 @@ func TestMemoryStoreUnderManyHands(t *testing.T) {
 		})
 	}
 	all.Wait()
+	for n := range 4 {
+		tag := refOf(n).Tag
+		left, err := m.List(t.Context(), []session.Tag{tag})
+		if err != nil || len(left) > 3 {
+			t.Errorf("%d records of a tag that may have 3, %v", len(left), err)
+		}
+		r := session.Ref{Tag: tag, Hash: refOf(99).Hash}
+		rec := session.Record{Born: time.Now().Add(time.Second), Expires: time.Now().Add(time.Hour)}
+		if _, err := m.Create(t.Context(), r, rec, session.Quota{Max: 1}); err != nil {
+			t.Errorf("one more: %v", err)
+		}
+		if left, err := m.List(t.Context(), []session.Tag{tag}); err != nil || len(left) != 1 || left[0].Ref != r {
+			t.Errorf("the last one alone is left: %v, %v", left, err)
+		}
+	}
+	if err := m.RevokeAll(t.Context(), time.Now(), time.Now().Add(time.Hour)); err != nil {
+		t.Error(err)
+	}
+	if n := m.(*session.MemoryStore).Len(); n != 0 {
+		t.Errorf("%d records after the end of all", n)
+	}
 }
 
 func TestMemoryConfigFaults(t *testing.T) {

@@ -6,14 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/session"
 )
 
@@ -214,104 +210,6 @@ func TestUpdateRefusesDataThatIsTooLarge(t *testing.T) {
 	}
 }
 
-func TestLoginAlwaysIssuesANewIDAndKillsTheOldOne(t *testing.T) {
-	t.Attr("control", "ASVS v5.0.0-7.2.4")
-	m := newManager(t, session.Config{})
-	res := call(m, "", func(_ http.ResponseWriter, r *http.Request) {
-		s, _ := m.Get(r.Context())
-		_ = s.Update(func(v *visit) { v.Note = "planted before login" })
-	})
-	anonymous := issued(res)
-	first := login(t, m, anonymous, "ada")
-	second := login(t, m, first, "ada") // proves again who she is
-	third := login(t, m, second, "bob")
-	ids := []string{anonymous, first, second, third}
-	if slices.Sort(ids); len(slices.Compact(ids)) != 4 {
-		t.Errorf("an id was issued twice")
-	}
-	for _, dead := range []string{anonymous, first, second} {
-		if user, d := look(t, m, dead); user != "" || d.Note != "" {
-			t.Errorf("an old id still opens the session of %q", user)
-		}
-	}
-	if user, d := look(t, m, third); user != "bob" || d.Note != "" {
-		t.Errorf("user %q, data %+v", user, d)
-	}
-}
-
-func TestAUserWhoProvesAgainWhoTheyAreKeepsEveryChange(t *testing.T) {
-	m := newManager(t, session.Config{})
-	id := login(t, m, "", "ada")
-	bump := func(_ http.ResponseWriter, r *http.Request) {
-		s, _ := m.Get(r.Context())
-		_ = s.Update(func(v *visit) { v.Count++ })
-	}
-	res := call(m, id, func(w http.ResponseWriter, r *http.Request) {
-		bump(w, r)        // this request's own change
-		call(m, id, bump) // another request's, saved meanwhile
-		if err := m.Login(r.Context(), "ada", session.Auth{Methods: []string{"pwd", "otp"}, AAL: 2}); err != nil {
-			t.Error(err)
-		}
-		s, _ := m.Get(r.Context())
-		if s.AAL() != 2 || !slices.Equal(s.Methods(), []string{"pwd", "otp"}) || s.Data().Count != 2 {
-			t.Errorf("AAL %d, methods %v, count %d", s.AAL(), s.Methods(), s.Data().Count)
-		}
-	})
-	if _, d := look(t, m, issued(res)); d.Count != 2 {
-		t.Errorf("count %d after step-up", d.Count)
-	}
-}
-
-func TestLogout(t *testing.T) {
-	t.Attr("control", "ASVS v5.0.0-7.4.1")
-	m := newManager(t, session.Config{})
-	id := login(t, m, "", "ada")
-	res := call(m, id, func(w http.ResponseWriter, r *http.Request) {
-		if err := m.Logout(r.Context()); err != nil {
-			t.Error(err)
-		}
-		if s, _ := m.Get(r.Context()); s.User() != "" {
-			t.Error("still logged in within the request")
-		}
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-	})
-	lines := res.Header["Set-Cookie"]
-	if len(lines) != 1 || lines[0] != "__Host-id=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax" {
-		t.Errorf("Set-Cookie %q", lines)
-	}
-	if got := res.Header.Get("Clear-Site-Data"); got != `"cache", "cookies", "storage"` {
-		t.Errorf("Clear-Site-Data %q", got)
-	}
-	if got := res.Header.Get("Cache-Control"); got != "no-store" {
-		t.Errorf("Cache-Control %q", got)
-	}
-	if res.StatusCode != 303 || res.Header.Get("Location") != "/" {
-		t.Errorf("the handler's own answer is gone: %d", res.StatusCode)
-	}
-	if user, _ := look(t, m, id); user != "" {
-		t.Error("the id still works")
-	}
-	if res := call(m, "", func(_ http.ResponseWriter, r *http.Request) { _ = m.Logout(r.Context()) }); len(res.Header["Set-Cookie"]) != 1 || res.StatusCode != 200 {
-		t.Error("logging out without a session must clean up all the same")
-	}
-}
-
-func TestLogoutThenLoginInOneResponse(t *testing.T) {
-	m := newManager(t, session.Config{})
-	id := login(t, m, "", "ada")
-	res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
-		if err := errors.Join(m.Logout(r.Context()), m.Login(r.Context(), "bob", session.Auth{})); err != nil {
-			t.Error(err)
-		}
-	})
-	if len(res.Header["Set-Cookie"]) != 1 || res.Header.Get("Clear-Site-Data") != "" {
-		t.Errorf("headers %v: clearing would take the new cookie along", res.Header)
-	}
-	if user, _ := look(t, m, issued(res)); user != "bob" {
-		t.Errorf("user %q", user)
-	}
-}
-
 func TestRevokeUserActsAtOnce(t *testing.T) {
 	t.Attr("control", "ASVS v5.0.0-7.4.5")
 	m := newManager(t, session.Config{})
@@ -336,30 +234,6 @@ func TestRevokeUserActsAtOnce(t *testing.T) {
 	}
 }
 
-func TestChangingThePasswordRevokesAllAndLogsThisBrowserIn(t *testing.T) {
-	m := newManager(t, session.Config{})
-	here, there := login(t, m, "", "ada"), login(t, m, "", "ada")
-	res := call(m, here, func(_ http.ResponseWriter, r *http.Request) {
-		if _, err := m.Get(r.Context()); err != nil {
-			t.Error(err)
-		}
-		if n, err := m.RevokeUser(r.Context(), "ada"); n != 2 || err != nil {
-			t.Errorf("%d, %v", n, err)
-		}
-		if err := m.Login(r.Context(), "ada", session.Auth{}); err != nil {
-			t.Error(err)
-		}
-	})
-	if user, _ := look(t, m, issued(res)); user != "ada" {
-		t.Error("this browser is not logged in")
-	}
-	for _, id := range []string{here, there} {
-		if user, _ := look(t, m, id); user != "" {
-			t.Error("an old session lives")
-		}
-	}
-}
-
 func TestAUserWhoRevokesThemselvesForgetsTheCookie(t *testing.T) {
 	m := newManager(t, session.Config{})
 	id := login(t, m, "", "ada")
@@ -372,168 +246,6 @@ func TestAUserWhoRevokesThemselvesForgetsTheCookie(t *testing.T) {
 	if c := res.Cookies(); len(c) != 1 || c[0].MaxAge >= 0 {
 		t.Errorf("cookies %v", c)
 	}
-}
-
-func TestRequire(t *testing.T) {
-	t.Attr("control", "ASVS v5.0.0-7.5.3")
-	synctest.Test(t, func(t *testing.T) {
-		var cause error
-		m := newManager(t, session.Config{OnDeny: func(w http.ResponseWriter, _ *http.Request, p *hardening.Problem) {
-			cause = p.Err
-			w.WriteHeader(p.Status)
-		}})
-		weak := login(t, m, "", "ada")
-		strong := issued(call(m, "", func(_ http.ResponseWriter, r *http.Request) {
-			_ = m.Login(r.Context(), "eva", session.Auth{AAL: 2})
-		}))
-		time.Sleep(10 * time.Minute)
-		for _, tt := range []struct {
-			name   string
-			id     string
-			need   session.Need
-			status int
-			cause  error
-		}{
-			{"nobody", "", session.Need{}, 401, session.ErrAnonymous},
-			{"anyone who is logged in", weak, session.Need{}, 200, nil},
-			{"a weak login where a strong one is needed", weak, session.Need{AAL: 2}, 403, session.ErrStepUp},
-			{"a strong login", strong, session.Need{AAL: 2}, 200, nil},
-			{"a strong login too long ago", strong, session.Need{AAL: 2, Fresh: 5 * time.Minute}, 403, session.ErrStepUp},
-			{"a login recent enough", strong, session.Need{Fresh: 10 * time.Minute}, 200, nil},
-			{"a need that makes no sense lets nobody through", strong, session.Need{AAL: 4}, 500, nil},
-			{"a negative need", strong, session.Need{Fresh: -1}, 500, nil},
-		} {
-			cause = nil
-			reached := false
-			h := m.Require(tt.need)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true }))
-			res := call(m, tt.id, h.ServeHTTP)
-			if res.StatusCode != tt.status || reached != (tt.status == 200) {
-				t.Errorf("%s: status %d, reached %t", tt.name, res.StatusCode, reached)
-			}
-			if tt.cause != nil && !errors.Is(cause, tt.cause) {
-				t.Errorf("%s: cause %v", tt.name, cause)
-			}
-		}
-	})
-}
-
-func TestExpiry(t *testing.T) {
-	t.Attr("control", "ASVS v5.0.0-7.3.1")
-	t.Attr("control", "ASVS v5.0.0-7.3.2")
-	synctest.Test(t, func(t *testing.T) {
-		m := newManager(t, session.Config{Policy: session.PolicyAAL2()})
-		alive := func(id string) bool { user, _ := look(t, m, id); return user == "ada" }
-
-		idle := login(t, m, "", "ada")
-		time.Sleep(time.Hour - time.Second)
-		if !alive(idle) {
-			t.Error("ended before it was idle for an hour")
-		}
-		time.Sleep(time.Hour)
-		if alive(idle) {
-			t.Error("lives after an hour idle")
-		}
-
-		busy := login(t, m, "", "ada")
-		for range 47 { // every half hour, for 23 and a half hours
-			time.Sleep(30 * time.Minute)
-			if !alive(busy) {
-				t.Fatal("a session in use ended")
-			}
-		}
-		time.Sleep(30*time.Minute + time.Microsecond)
-		if alive(busy) {
-			t.Error("no use may carry a session beyond 24 hours")
-		}
-	})
-}
-
-func TestTouchWritesAtMostOncePerInterval(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newSpy(t)
-		m := newManager(t, session.Config{Store: store}) // touch every 5 minutes
-		id := login(t, m, "", "ada")
-		store.writes.Store(0)
-		for range 60 {
-			time.Sleep(10 * time.Second)
-			look(t, m, id)
-		}
-		if n := store.writes.Load(); n != 2 {
-			t.Errorf("%d writes in ten minutes of use, want 2", n)
-		}
-	})
-}
-
-func TestAShorterPolicyTakesEffectOnTheSessionsThereAre(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store, keys := newSpy(t), newRing("one")
-		long := newManager(t, session.Config{Store: store, Keys: keys})
-		id := login(t, long, "", "ada")
-		time.Sleep(13 * time.Hour)
-		short := newManager(t, session.Config{Store: store, Keys: keys, Policy: session.PolicyAAL3()})
-		if user, _ := look(t, short, id); user != "" {
-			t.Error("a session of 13 hours lives under a policy of 12")
-		}
-	})
-}
-
-func TestDone(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		end  func(*testing.T, *session.Manager[visit], string)
-		want time.Duration
-	}{
-		{"revocation", func(t *testing.T, m *session.Manager[visit], _ string) { _, _ = m.RevokeUser(t.Context(), "ada") }, 0},
-		{"logout elsewhere", func(_ *testing.T, m *session.Manager[visit], id string) {
-			call(m, id, func(_ http.ResponseWriter, r *http.Request) { _ = m.Logout(r.Context()) })
-		}, 0},
-		{"renewal", func(t *testing.T, m *session.Manager[visit], id string) { login(t, m, id, "ada") }, 0},
-		{"expiry", func(*testing.T, *session.Manager[visit], string) {}, time.Hour},
-		{"expiry after use elsewhere", func(t *testing.T, m *session.Manager[visit], id string) {
-			time.Sleep(30 * time.Minute)
-			look(t, m, id)
-		}, 90 * time.Minute},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := newManager(t, session.Config{Policy: session.PolicyAAL2()})
-				id := login(t, m, "", "ada")
-				start := time.Now()
-				call(m, id, func(w http.ResponseWriter, r *http.Request) {
-					s, _ := m.Get(r.Context())
-					done := s.Done()
-					w.WriteHeader(200)
-					select {
-					case <-done:
-						t.Fatal("closed before the end")
-					default:
-					}
-					go tt.end(t, m, id)
-					<-done
-				})
-				if took := time.Since(start); took != tt.want {
-					t.Errorf("closed after %v, want %v", took, tt.want)
-				}
-			})
-		})
-	}
-}
-
-func TestDoneLeavesNothingBehind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // fails if a goroutine stays
-		m := newManager(t, session.Config{})
-		id := login(t, m, "", "ada")
-		for range 3 {
-			call(m, id, func(_ http.ResponseWriter, r *http.Request) {
-				s, _ := m.Get(r.Context())
-				_ = s.Done()
-			})
-		}
-		time.Sleep(8 * 24 * time.Hour)
-		if user, _ := look(t, m, id); user != "" {
-			t.Error("lives after a week")
-		}
-	})
 }
 
 func TestWrapTwiceIsWrapOnce(t *testing.T) {

@@ -259,13 +259,13 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	_, err = password.NewPolicy(password.PolicyConfig{MinLength: 7, Words: []string{"abc"}, Breached: (*password.HIBP)(nil)})
-	n := 0
-	for range hardening.Faults(err) {
-		n++
+	_, err = password.NewPolicy(password.PolicyConfig{Name: "a\nb", MinLength: 7, Words: []string{"portal", "abc"}, Breached: (*password.HIBP)(nil)})
+	var fields []string
+	for f := range hardening.Faults(err) {
+		fields = append(fields, f.Field)
 	}
-	if n != 3 {
-		t.Errorf("%d faults: %v", n, err)
+	if got := strings.Join(fields, " "); got != "PolicyConfig.Name PolicyConfig.MinLength PolicyConfig.Words[1] PolicyConfig.Breached" {
+		t.Errorf("faults of %s: %v", got, err)
 	}
 }
 
@@ -356,19 +356,4 @@ func TestABreachServiceThatFailsRefusesNothingAndIsHeardOf(t *testing.T) {
 	if _, err := password.NewHIBP(password.HIBPConfig{Timeout: -1}); err == nil {
 		t.Error("a negative timeout is accepted")
 	}
-}
-
-func ExamplePolicy_Accept() {
-	policy, err := password.NewPolicy(password.PolicyConfig{Words: []string{"zonnehuis"}})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, chosen := range []string{"welcome", "zonnehuis-zonnehuis", "green lemons at nine"} {
-		fmt.Println(policy.Accept(context.Background(), chosen, "ada@example.com"))
-	}
-	// Output:
-	// password: too short: it needs 15 characters
-	// password: made of the user's or the service's own name
-	// <nil>
 }

@@ -68,6 +68,7 @@ type Policy struct{ cfg PolicyConfig }
 // NewPolicy returns a Policy, or every fault of cfg at once.
 func NewPolicy(cfg PolicyConfig) (*Policy, error) {
 	c := faults.For("password")
+	c.Name("PolicyConfig.Name", cfg.Name)
 	if cfg.Name == "" {
 		cfg.Name = "password"
 	}
@@ -75,17 +76,17 @@ func NewPolicy(cfg PolicyConfig) (*Policy, error) {
 	case cfg.MinLength == 0:
 		cfg.MinLength = defaultMinLength
 	case cfg.MinLength < leastMinLength || cfg.MinLength > 128:
-		c.Add("MinLength", cfg.MinLength, "is not between 8 and 128", "leave it zero for 15; use 8 beside a second factor")
+		c.Add("PolicyConfig.MinLength", cfg.MinLength, "is not between 8 and 128", "leave it zero for 15; use 8 beside a second factor")
 	}
 	if cfg.Words != nil && len(cfg.Words) == 0 {
-		c.Missing("Words", "is empty but not nil", "leave it nil for none")
+		c.Missing("PolicyConfig.Words", "is empty but not nil", "leave it nil for none")
 	}
-	for _, w := range cfg.Words {
+	for i, w := range cfg.Words {
 		if utf8.RuneCountInString(w) < minWord || !utf8.ValidString(w) {
-			c.Add("Words", w, "has fewer than 4 characters, so that it would refuse good passwords", "name longer words")
+			c.Add(fmt.Sprintf("PolicyConfig.Words[%d]", i), w, "has fewer than 4 characters, so that it would refuse good passwords", "name longer words")
 		}
 	}
-	c.NilInside("Breached", cfg.Breached, "leave it nil to ask nobody, or pass a client that was made")
+	c.NilInside("PolicyConfig.Breached", cfg.Breached, "leave it nil to ask nobody, or pass a client that was made")
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
