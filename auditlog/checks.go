@@ -14,6 +14,7 @@ import (
 func (l *Log) Check() []hardening.Finding {
 	fs := []hardening.Finding{
 		l.checkRetention(), l.checkKey(), l.redactor.checkPatterns(), l.redactor.checkKeys(), l.checkHealth(), l.checkSegments(), l.checkDebug(), l.checkTail(), l.checkMode(), l.checkAnchors(), l.checkReserve(),
+		l.redactor.checkPseudonyms(), checkDefault(),
 	}
 	for i := range fs {
 		fs[i].Component = l.cfg.Name

@@ -73,8 +73,13 @@ func TestEachFindingFlips(t *testing.T) {
 		anchor, err := NewFileAnchor(filepath.Join(t.TempDir(), "anchor"))
 		must(t, err)
 		cfg.Anchors = []Anchor{anchor}
+		cfg.Redact.Pseudonyms = &keys{}
 		return cfg
 	}
+	before := slog.Default()
+	redacting := slog.New(newRedactor(RedactorConfig{}).Handler(slog.DiscardHandler))
+	slog.SetDefault(redacting)
+	t.Cleanup(func() { slog.SetDefault(before) })
 	good := open(t, safe(t)).Check()
 	seen := map[string]bool{}
 	for _, f := range good {
@@ -106,6 +111,12 @@ func TestEachFindingFlips(t *testing.T) {
 		},
 		"HDN-AUDITLOG-009": func(_ *testing.T, c *Config) func(*Log) { c.Mode = Bounded; return nil },
 		"HDN-AUDITLOG-010": func(_ *testing.T, c *Config) func(*Log) { c.Anchors = nil; return nil },
+		"HDN-AUDITLOG-020": func(_ *testing.T, c *Config) func(*Log) { c.Redact.Pseudonyms = nil; return nil },
+		"HDN-AUDITLOG-021": func(t *testing.T, _ *Config) func(*Log) {
+			slog.SetDefault(slog.New(slog.DiscardHandler))
+			t.Cleanup(func() { slog.SetDefault(redacting) })
+			return nil
+		},
 		"HDN-AUDITLOG-011": func(t *testing.T, c *Config) func(*Log) {
 			must(t, os.MkdirAll(filepath.Join(reservePath(c.Dir), "in the way"), 0o700))
 			must(t, os.Chmod(c.Dir, 0o700))

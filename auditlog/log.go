@@ -104,6 +104,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		return nil, err
 	}
 	redactor := newRedactor(cfg.Redact)
+	if err := redactor.selfTest(); err != nil {
+		return nil, errors.Join(err, lockFile.Close())
+	}
 	l := &Log{
 		cfg: cfg, lock: lockFile, redactor: redactor, next: redactor.Handler(cfg.Next),
 		report:  &reporter{log: slog.New(redactor.Handler(cfg.ErrorLog.Handler())), name: cfg.Name, onError: cfg.OnError},

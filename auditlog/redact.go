@@ -132,6 +132,7 @@ func (c *RedactorConfig) validate(f *faults.Collector, prefix string) {
 // Redactor takes secrets and personal numbers out of log records. It is
 // immutable and safe for concurrent use.
 type Redactor struct {
+	ranks   ranks
 	cfg     RedactorConfig
 	denied  map[string]bool // normalised Keys
 	safe    map[string]bool

@@ -2,7 +2,10 @@ package auditlog
 
 import (
 	"bytes"
+	"maps"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // normalise folds a key so that spelling does not decide what is secret:
@@ -34,8 +37,45 @@ const (
 	secret      // nothing is shown
 )
 
+// ranks remembers how keys were ranked: a service logs under the same few names
+// for ever. It stops to learn when it holds as many as any service has.
+type ranks struct {
+	known atomic.Pointer[map[string]rank]
+	mu    sync.Mutex // held to learn
+}
+
+const maxRanks = 256
+
+func (m *ranks) learn(key string, k rank) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := map[string]rank{}
+	if known := m.known.Load(); known != nil {
+		if len(*known) >= maxRanks {
+			return
+		}
+		maps.Copy(next, *known)
+	}
+	next[strings.Clone(key)] = k
+	m.known.Store(&next)
+}
+
 // rank says how much of what stands under this key may be shown.
 func (r *Redactor) rank(key string) rank {
+	known := r.ranks.known.Load()
+	if known != nil {
+		if k, ok := (*known)[key]; ok {
+			return k
+		}
+	}
+	k := r.judge(key)
+	if len(key) <= 64 && (known == nil || len(*known) < maxRanks) {
+		r.ranks.learn(key, k)
+	}
+	return k
+}
+
+func (r *Redactor) judge(key string) rank {
 	var buf [64]byte
 	n := appendNormal(buf[:0], key)
 	if len(r.allowed) > 0 && r.allowed[string(n)] {

@@ -198,7 +198,6 @@ func (r *VerifyReport) fault(f *flaw) {
 type anchoredAt struct {
 	cp  checkpoint // size 0: none
 	met bool
-	bad string
 }
 
 func newAnchored(text []byte, c *chain) (*anchoredAt, error) {

@@ -140,7 +140,7 @@ func probeClient(cfg *tls.Config) (p probed) {
 	defer near.Close()
 	defer far.Close()
 	go func() { // ends when far closes
-		_ = tls.Server(far, &tls.Config{Certificates: []tls.Certificate{who}, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS10}).HandshakeContext(ctx) //nolint:gosec // G402: it is in memory, and asks what a client shows
+		_ = tls.Server(far, &tls.Config{Certificates: []tls.Certificate{who}, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS10}).HandshakeContext(ctx) // #nosec G402 -- it is in memory, and asks what a client shows
 		_ = far.Close()
 	}()
 	asked := false

@@ -15,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/signal"
@@ -77,6 +78,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return explain(err)
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
+	before := slog.Default()
+	slog.SetDefault(slog.New(p.trail.Handler())) // what logs without a logger of its own is redacted too
+	defer slog.SetDefault(before)
 	if *smokeTest {
 		return smoke(ctx, p, listener, stdout)
 	}
