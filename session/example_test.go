@@ -38,7 +38,8 @@ func ExampleManager_Login() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
 		user := "the id of a user whose password and code were checked"
 		if err := sessions.Login(r.Context(), user, session.Auth{Methods: []string{"pwd", "otp"}, AAL: 2}); err != nil {
 			http.Redirect(w, r, "/login", http.StatusSeeOther)
@@ -46,10 +47,11 @@ func ExampleManager_Login() {
 		}
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	})
-	http.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {
 		_ = sessions.Logout(r.Context())
 		http.Redirect(w, r, "/goodbye", http.StatusSeeOther)
 	})
+	http.Handle("/", sessions.Wrap(sessions.CSRF(mux)))
 }
 
 // A route that needs a strong and recent login, and where to send others.
@@ -77,8 +79,9 @@ func ExampleSession_Done() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) {
+	events := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, _ := sessions.Get(r.Context())
+		w.Header().Set("Content-Type", "text/event-stream")
 		for {
 			select {
 			case <-s.Done():
@@ -87,9 +90,14 @@ func ExampleSession_Done() {
 				return
 			case now := <-time.After(time.Second):
 				fmt.Fprintf(w, "data: %s\n\n", now)
+				if http.NewResponseController(w).Flush() != nil {
+					return
+				}
 			}
 		}
 	})
+	loggedIn := sessions.Require(session.Need{}) // Done is nil if nothing is stored
+	http.Handle("GET /events", sessions.Wrap(loggedIn(events)))
 }
 
 func ExampleManager_Check() {
@@ -108,13 +116,15 @@ func ExampleManager_Check() {
 	// HDN-SESSION-007 medium audit handler set false
 }
 
-// The page on which users see where they are logged in.
+// The page on which users see where they are logged in. Without Require it would
+// ask for the sessions of nobody, which is session.ErrInvalid.
 func ExampleManager_List() {
 	sessions, err := session.New[Basket](session.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.HandleFunc("GET /devices", func(w http.ResponseWriter, r *http.Request) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /devices", func(w http.ResponseWriter, r *http.Request) {
 		s, _ := sessions.Get(r.Context()) // on an error the room answers 503
 		devices, err := sessions.List(r.Context(), s.User())
 		if err != nil {
@@ -124,13 +134,15 @@ func ExampleManager_List() {
 			fmt.Fprintln(w, d.Handle, d.Device, d.AuthTime, d.Current)
 		}
 	})
-	http.HandleFunc("POST /devices/end", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /devices/end", func(w http.ResponseWriter, r *http.Request) {
 		s, _ := sessions.Get(r.Context())
 		if _, err := sessions.RevokeOne(r.Context(), s.User(), r.PostFormValue("handle")); err != nil {
 			return
 		}
 		http.Redirect(w, r, "/devices", http.StatusSeeOther)
 	})
+	loggedIn := sessions.Require(session.Need{})
+	http.Handle("/", sessions.Wrap(sessions.CSRF(loggedIn(mux))))
 }
 
 // A form carries the token of its session, and CSRF asks for it.
