@@ -58,6 +58,8 @@ func build(cfg Config) (*Middleware, error) {
 // Config, and the result is validated as by [New]. The derived policy appears
 // in m's Check under name, which must be new within m's family. Where both
 // wrap a handler, the inner one decides every header, and none is sent twice.
+// Inside an http.TimeoutHandler it cannot reach what the outer one has set: a
+// header that it leaves out stays there.
 func (m *Middleware) With(name string, change func(*Config)) (*Middleware, error) {
 	f := faults.For("headers")
 	cfg := m.cfg.clone()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/headers"
@@ -41,6 +42,22 @@ func TestWithReplacesWholeHeadersForOneRoute(t *testing.T) {
 	}
 	if got := flat(t, get(h, "https")); got["Cross-Origin-Embedder-Policy"] != "require-corp" || !strings.Contains(got["Content-Security-Policy"], "nonce") {
 		t.Errorf("the parent changed: %v", got)
+	}
+}
+
+// The stricter of the two wins there, and nothing is sent twice.
+func TestTrap_WithinATimeoutHandlerADerivedPolicyOnlyAdds(t *testing.T) {
+	root := must(headers.New(headers.Config{}))
+	framed := must(root.With("framed", func(c *headers.Config) {
+		c.FrameOptions, c.DangerouslyOmitFrameOptions = "", true
+		c.CSP.FrameAncestors = []headers.Source{"https://partner.example"}
+	}))
+	inner := http.TimeoutHandler(framed.Wrap(nothing), time.Minute, "")
+	for name, h := range map[string]http.Handler{"Wrap": root.Wrap(inner), "Enforce": root.Enforce(inner)} {
+		got := flat(t, get(h, "https"))
+		if got["X-Frame-Options"] != "DENY" || !strings.Contains(got["Content-Security-Policy"], "frame-ancestors https://partner.example") {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }
 
