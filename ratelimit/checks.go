@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -23,8 +24,8 @@ func (l *Limiter) Check() []hardening.Finding {
 		return hardening.Control{Framework: hardening.ASVS, ID: "v5.0.0-" + id, Relation: hardening.Implements}
 	}
 	rate := 0.0
-	for i, p := range l.ip {
-		if r := float64(p.N) / p.Per.Seconds(); i == 0 || r < rate {
+	for _, p := range l.ip { // New refuses a Config whose limits are all shadows
+		if r := float64(p.N) / p.Per.Seconds(); !p.Shadow && (rate == 0 || r < rate) {
 			rate = r
 		}
 	}
@@ -36,7 +37,7 @@ func (l *Limiter) Check() []hardening.Finding {
 	strict := 0
 	for _, r := range l.routes {
 		for _, p := range r.limits {
-			if float64(p.N)/p.Per.Seconds() <= 1 {
+			if !p.Shadow && float64(p.N)/p.Per.Seconds() <= 1 {
 				strict++
 				break
 			}
@@ -126,6 +127,20 @@ func (l *Limiter) Check() []hardening.Finding {
 		Remedy:   "clear Route.DangerouslyUnlimited, or accept the finding for routes that are cheap, such as a logout",
 		Controls: with(asvs("2.4.1")),
 	})
+	var shadows []string
+	for p := range l.policiesOf() {
+		if p.Shadow {
+			shadows = append(shadows, p.Name)
+		}
+	}
+	findings = append(findings, hardening.Finding{
+		ID: "HDN-RATELIMIT-010", Severity: hardening.Low,
+		Title:    "Every limit refuses",
+		Passed:   len(shadows) == 0,
+		Observed: fmt.Sprintf("%d limits that are tried out: %s", len(shadows), strings.Join(shadows, ", ")), Expected: "0 limits that are tried out",
+		Remedy:   "clear Limit.Shadow once its events look right",
+		Controls: with(asvs("2.4.1")),
+	})
 	for i := range findings {
 		findings[i].Component = c.Name
 		findings[i].Observed = strings.TrimSpace(findings[i].Observed)
@@ -135,20 +150,28 @@ func (l *Limiter) Check() []hardening.Finding {
 
 func (l *Limiter) longest() time.Duration {
 	var longest time.Duration
-	see := func(ps []policy) {
-		for _, p := range ps {
-			longest = max(longest, p.Per)
-		}
-	}
-	see(l.global)
-	see(l.ip)
-	for _, t := range l.tiers {
-		see(t.user)
-		see(t.ip)
-		see(t.org)
-	}
-	for _, r := range l.routes {
-		see(r.limits)
+	for p := range l.policiesOf() {
+		longest = max(longest, p.Per)
 	}
 	return longest
+}
+
+// policiesOf goes over every limit.
+func (l *Limiter) policiesOf() iter.Seq[*policy] {
+	return func(yield func(*policy) bool) {
+		lists := [][]policy{l.global, l.ip}
+		for _, t := range l.tiers {
+			lists = append(lists, t.user, t.ip, t.org)
+		}
+		for _, r := range l.routes {
+			lists = append(lists, r.limits)
+		}
+		for _, list := range lists {
+			for i := range list {
+				if !yield(&list[i]) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -59,8 +59,8 @@ type Config struct {
 	// DangerouslyLongIPv6Prefix allows an IPv6Prefix of up to 128.
 	DangerouslyLongIPv6Prefix bool
 
-	// DangerouslyReportOnly counts and reports, and refuses nothing: neither Wrap
-	// nor Take.
+	// DangerouslyReportOnly counts and reports, and refuses nothing but whom
+	// [Limiter.Block] names: neither Wrap nor Take.
 	DangerouslyReportOnly bool
 
 	// Store counts. Default: a [MemoryStore] of 256 MiB.
@@ -167,6 +167,9 @@ func (c *Config) check(f *faults.Collector) {
 		checkLimits(f, field+".IP", t.IP)
 	}
 	checkLimits(f, "IP", c.IP)
+	if len(c.IP) > 0 && !slices.ContainsFunc(c.IP, func(l Limit) bool { return !l.Shadow }) {
+		f.Add("IP", c.IP[0], "only tries limits out, so that addresses would have none", "clear Shadow of one, or add a limit")
+	}
 	checkLimits(f, "Global", c.Global)
 	for i, r := range c.Routes {
 		field := fmt.Sprintf("Routes[%d]", i)
@@ -206,7 +209,7 @@ func checkLimits(f *faults.Collector, field string, limits []Limit) {
 			f.Add(name, l, reason, fix)
 		}
 		for j := range i {
-			if limits[j].Per == l.Per {
+			if limits[j].Per == l.Per && limits[j].Shadow == l.Shadow {
 				f.Add(name, l, "has the same window as another limit beside it", "keep the smaller one")
 				break
 			}

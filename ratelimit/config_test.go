@@ -151,6 +151,9 @@ func TestEachCheckFlips(t *testing.T) {
 		"HDN-RATELIMIT-006": func(c *ratelimit.Config) { c.Routes = nil },
 		"HDN-RATELIMIT-007": func(c *ratelimit.Config) { c.DangerouslyReportOnly = true },
 		"HDN-RATELIMIT-008": func(c *ratelimit.Config) { c.Global = []ratelimit.Limit{{N: 1, Per: 25 * time.Hour}} },
+		"HDN-RATELIMIT-010": func(c *ratelimit.Config) {
+			c.Global = []ratelimit.Limit{{N: 1, Per: time.Second, Shadow: true}}
+		},
 		"HDN-RATELIMIT-009": func(c *ratelimit.Config) {
 			c.Routes = append(c.Routes, ratelimit.Route{Pattern: "POST /logout", DangerouslyUnlimited: true})
 		},

@@ -26,6 +26,10 @@
 // All limits of a request are checked together: it consumes from all or, if
 // one refuses, from none. Usage of a user stays when the tier changes.
 //
+// A [Tier] also bounds what one sender has served at a time and how long one
+// request may run. [Limiter.Block] refuses a user or an organisation during an
+// incident; [Limit.Shadow] tries a limit out.
+//
 // # Threat model
 //
 // Attackers send from many addresses, spoof forwarding headers, try to fill

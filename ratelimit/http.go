@@ -101,6 +101,10 @@ func (l *Limiter) exempt(r *http.Request) bool {
 }
 
 func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d *Decision) {
+	if d.Policy == policyBlocked {
+		l.cfg.OnDeny(w, r, &hardening.Problem{Status: http.StatusForbidden, Detail: "Access is suspended."})
+		return
+	}
 	l.writeHeaders(w.Header(), d)
 	p := &hardening.Problem{
 		Type: quotaExceeded, Status: http.StatusTooManyRequests, Title: "Too many requests",

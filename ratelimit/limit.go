@@ -22,6 +22,11 @@ type Limit struct {
 	// rule and the window, such as "user-1m". At most 64 letters, digits, '-',
 	// '_' and '.'.
 	Name string
+	// Shadow tries the limit out: it counts what the others admit, apart from
+	// every other limit, refuses nothing, and reports what it would have
+	// refused in events (report_only) and [Decision.Shadowed]. Each costs a
+	// call of the store of its own.
+	Shadow bool
 }
 
 // PerSecond admits n in any second.

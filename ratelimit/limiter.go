@@ -31,6 +31,7 @@ type Limiter struct {
 	events    *coalescer
 	pool      sync.Pool // of *work
 	inFlight  inFlight
+	blocks    blocks
 }
 
 // policy is one limit with everything that does not change between requests.
@@ -59,6 +60,9 @@ type work struct {
 	policies []*policy
 	charges  []Charge
 	states   []State
+	shadow   []*policy // of limits that only report, and what they count
+	trial    []Charge
+	verdict  [1]State
 }
 
 // New returns a Limiter, or every fault of cfg at once as
@@ -144,8 +148,11 @@ func (l *Limiter) policies(kind, rule string, limits []Limit) []policy {
 			limit.Name = kind + "-" + per(limit.Per)
 		}
 		p := policy{Limit: limit, rule: rule}
+		if limit.Shadow {
+			p.rule += "~shadow" // a trial counts apart from the limit it may replace
+		}
 		if l.memory != nil {
-			p.hashed = l.memory.ruleKey(rule, int64(limit.Per))
+			p.hashed = l.memory.ruleKey(p.rule, int64(limit.Per))
 		}
 		out = append(out, p)
 	}
@@ -176,6 +183,8 @@ type Decision struct {
 	RetryAfter time.Duration
 	// ResetAfter is when nothing is counted any more under the binding limit.
 	ResetAfter time.Duration
+	// Shadowed names the limits that admit it only because of [Limit.Shadow].
+	Shadowed []string
 	// ReportOnly says that the request is allowed only because of
 	// [Config.DangerouslyReportOnly]: it is over a limit and consumed nothing.
 	ReportOnly bool
@@ -206,7 +215,7 @@ func (l *Limiter) take(ctx context.Context, r *Request, requestID string, d *Dec
 		l.events.storeFailed(ctx, err)
 		return nil, err
 	}
-	if !d.Allowed && l.cfg.DangerouslyReportOnly {
+	if !d.Allowed && l.cfg.DangerouslyReportOnly && d.Policy != policyBlocked {
 		d.Allowed, d.ReportOnly = true, true
 	}
 	l.report(ctx, r, d, requestID)
@@ -223,6 +232,9 @@ func (l *Limiter) report(ctx context.Context, r *Request, d *Decision, requestID
 		l.events.exceeded(ctx, r, *d, requestID)
 	} else if n := d.Limit.N; n >= nearFrom && d.Remaining <= n/5 {
 		l.events.near(ctx, r, d, requestID)
+	}
+	for _, name := range d.Shadowed {
+		l.events.exceeded(ctx, r, Decision{Policy: name, ReportOnly: true}, requestID)
 	}
 	if l.cfg.Observe != nil {
 		l.cfg.Observe(Event{Decision: *d, Tier: l.tier(r.Tier).name, Route: r.Route})
@@ -277,10 +289,15 @@ func (l *Limiter) Reset(ctx context.Context, r Request) error {
 func (l *Limiter) work() *work {
 	w := l.pool.Get().(*work)
 	w.policies, w.charges, w.states = w.policies[:0], w.charges[:0], w.states[:0]
+	w.shadow, w.trial = w.shadow[:0], w.trial[:0]
 	return w
 }
 
 func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision) (*policy, error) {
+	if left, ok := l.blocks.blocked(&r.Identity); ok {
+		*d = Decision{Policy: policyBlocked, Violated: []string{policyBlocked}, RetryAfter: left, ResetAfter: left}
+		return nil, nil
+	}
 	if p, who := l.only(r); p != nil {
 		c := Charge{Rule: p.rule, Subject: who, N: p.N, Per: p.Per, Cost: max(r.Cost, 1), rule: p.hashed}
 		var s State
@@ -306,7 +323,19 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 	if err != nil {
 		return nil, err
 	}
-	return bind(w, d), nil
+	p := bind(w, d)
+	for i := range w.trial {
+		if !take || !d.Allowed { // what is refused anyway tries nothing
+			break
+		}
+		switch fits, err := l.store.TakeAll(ctx, w.trial[i:i+1], w.verdict[:]); {
+		case err != nil:
+			l.events.storeFailed(ctx, err) // a trial refuses nobody
+		case !fits:
+			d.Shadowed = append(d.Shadowed, w.shadow[i].Name)
+		}
+	}
+	return p, nil
 }
 
 // only returns the one limit that the request is held against, and who is
@@ -316,7 +345,7 @@ func (l *Limiter) only(r *Request) (*policy, Subject) {
 		return nil, Subject{}
 	}
 	t := l.tier(r.Tier)
-	if len(t.ip) > 0 || r.User != "" && len(t.user) > 0 || r.Org != "" && len(t.org) > 0 || len(l.ip) == 0 {
+	if len(t.ip) > 0 || r.User != "" && len(t.user) > 0 || r.Org != "" && len(t.org) > 0 || len(l.ip) == 0 || l.ip[0].Shadow {
 		return nil, Subject{}
 	}
 	return &l.ip[0], Subject{Addr: l.network(r.Addr)}
@@ -330,8 +359,12 @@ func (l *Limiter) collect(w *work, r *Request) bool {
 	add := func(ps []policy, s Subject) {
 		for i := range ps {
 			p := &ps[i]
-			w.policies = append(w.policies, p)
-			w.charges = append(w.charges, Charge{Rule: p.rule, Subject: s, N: p.N, Per: p.Per, Cost: cost, rule: p.hashed})
+			c := Charge{Rule: p.rule, Subject: s, N: p.N, Per: p.Per, Cost: cost, rule: p.hashed}
+			if p.Shadow {
+				w.shadow, w.trial = append(w.shadow, p), append(w.trial, c)
+				continue
+			}
+			w.policies, w.charges = append(w.policies, p), append(w.charges, c)
 		}
 	}
 	byAddr := Subject{Addr: addr}

@@ -54,7 +54,8 @@ func DefaultTiers() []Tier { return []Tier{Free(), Pro(), Enterprise()} }
 // address where the request is anonymous or ByAddress is set.
 type Route struct {
 	// Pattern is a pattern of net/http.ServeMux: "POST /login". The most
-	// specific one of all routes counts.
+	// specific one of all routes counts. A ServeMux of the standard library
+	// matches them, so that none is read otherwise than by a service's own.
 	Pattern string
 	// Limits are added to those of the tier.
 	Limits []Limit

@@ -1,0 +1,118 @@
+package ratelimit_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/inovy/hardening/ratelimit"
+)
+
+func TestBlock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		l := newLimiter(t, ratelimit.Config{Identify: member, DangerouslyReportOnly: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		h := l.Wrap(ok)
+		code := func(headers ...string) int { return get(h, "192.0.2.1:1", "/", headers...).Code }
+		until := time.Now().Add(time.Hour)
+		if err := l.Block(t.Context(), ratelimit.Identity{User: "u", Org: "o", Tier: "pro"}, until, "stolen laptop"); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(log.String(), "authz_change") || !strings.Contains(log.String(), "stolen laptop") {
+			t.Errorf("the log says %s", &log)
+		}
+		w := get(h, "192.0.2.1:1", "/", "X-User", "u", "X-Org", "elsewhere")
+		if w.Code != 403 || strings.Contains(w.Body.String(), "laptop") || w.Header().Get("RateLimit") != "" {
+			t.Errorf("a blocked user: %d %v %s", w.Code, w.Header(), w.Body)
+		}
+		if d, err := l.Take(t.Context(), ratelimit.Request{Identity: ratelimit.Identity{User: "u"}}); d.Allowed || d.RetryAfter != time.Hour || err != nil {
+			t.Errorf("Take: %+v, %v", d, err)
+		}
+		if code("X-User", "v", "X-Org", "o") != 204 || code() != 204 || code("X-Org", "u") != 204 {
+			t.Error("a block of a user holds for others")
+		}
+		if err := l.Block(t.Context(), ratelimit.Identity{Org: "o"}, until.Add(time.Hour), ""); err != nil {
+			t.Fatal(err)
+		}
+		if code("X-User", "v", "X-Org", "o") != 403 || code("X-User", "o") != 204 {
+			t.Error("a block of an organisation holds for its users and nobody else")
+		}
+		if err := l.Block(t.Context(), ratelimit.Identity{Org: "o"}, time.Time{}, ""); err != nil || code("X-User", "v", "X-Org", "o") != 204 {
+			t.Errorf("not lifted: %v", err)
+		}
+		time.Sleep(time.Hour)
+		if code("X-User", "u") != 204 {
+			t.Error("a block outlives its time")
+		}
+		if err := l.Block(t.Context(), ratelimit.Identity{Tier: "pro"}, until, ""); !errors.Is(err, ratelimit.ErrNobody) {
+			t.Errorf("nobody: %v", err)
+		}
+	})
+}
+
+func TestBlocksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{})
+		block := func(i int) error {
+			return l.Block(t.Context(), ratelimit.Identity{User: strconv.Itoa(i)}, time.Now().Add(time.Hour), "")
+		}
+		for i := range 1000 {
+			if err := block(i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := block(1000); !errors.Is(err, ratelimit.ErrBlocks) {
+			t.Errorf("one more: %v", err)
+		}
+		if err := block(1); err != nil {
+			t.Errorf("a block that is prolonged: %v", err)
+		}
+		time.Sleep(2 * time.Hour)
+		if err := block(1000); err != nil {
+			t.Errorf("after the others ended: %v", err)
+		}
+	})
+}
+
+func TestAShadowLimitReportsAndRefusesNothing(t *testing.T) {
+	var log bytes.Buffer
+	var shadowed, consumed int
+	cfg := ratelimit.Config{
+		IP:     []ratelimit.Limit{ratelimit.PerHour(8), {N: 3, Per: time.Hour, Name: "trial", Shadow: true}},
+		Tiers:  []ratelimit.Tier{{Name: "t", User: []ratelimit.Limit{ratelimit.PerHour(1)}}},
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Observe: func(e ratelimit.Event) {
+			if e.Decision.Allowed {
+				consumed++
+			}
+			for _, name := range e.Decision.Shadowed {
+				if name == "trial" {
+					shadowed++
+				}
+			}
+		},
+	}
+	l := newLimiter(t, cfg)
+	h := l.Wrap(ok)
+	for i := range 12 {
+		w := get(h, "192.0.2.1:1", "/")
+		if (w.Code == 204) != (i < 8) || strings.Contains(w.Header().Get("RateLimit-Policy"), "trial") {
+			t.Errorf("request %d: %d %v", i+1, w.Code, w.Header())
+		}
+	}
+	if consumed != 8 || shadowed != 5 {
+		t.Errorf("%d admitted and %d reported, want 8 and 5", consumed, shadowed)
+	}
+	if s := log.String(); !strings.Contains(s, "policy=trial") || !strings.Contains(s, "report_only=true") {
+		t.Errorf("the log says %s", s)
+	}
+	cfg.IP = cfg.IP[1:]
+	if _, err := ratelimit.New(cfg); err == nil || !strings.Contains(err.Error(), "only tries limits out") {
+		t.Errorf("no limit of addresses but a shadow: %v", err)
+	}
+}
