@@ -61,7 +61,7 @@ func (l *Loader) Check() []hardening.Finding {
 			where(func(s Status) bool { return s.tooOld() }),
 			"rotate the secrets named", rotation),
 		l.finding("HDN-SECRETS-002", hardening.Low, "The age of every secret is proven",
-			where(func(s Status) bool { return s.Confidence != Exact }),
+			append(where(func(s Status) bool { return s.Confidence != Exact }), l.distrusted()...),
 			"date the keys of a ring, v1@2026-11-01:KEY, and set NAME_CREATED_AT beside others", rotation),
 		l.finding("HDN-SECRETS-003", hardening.Medium, "No secret is due for rotation",
 			where(func(s Status) bool { return s.State == Due }),
@@ -95,6 +95,15 @@ func (l *Loader) Check() []hardening.Finding {
 		l.finding("HDN-SECRETS-024", hardening.Medium, "No secret comes from a dotenv file",
 			loaded(l.fromDotEnv), "mount the secrets, outside the source tree", storage),
 	}, l.checkRotation(status, where, rotation)...)
+}
+
+// distrusted says why no date counts as proven: the ledger that would find a
+// changed one can not be used.
+func (l *Loader) distrusted() []string {
+	if err := l.current().ledger; err != nil {
+		return []string{err.Error()}
+	}
+	return nil
 }
 
 // failing names the secrets, files and providers whose last look failed.

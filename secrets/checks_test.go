@@ -3,6 +3,7 @@ package secrets_test
 import (
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -247,5 +248,29 @@ func TestADueSecretIsAnnouncedWhenItIsLoaded(t *testing.T) {
 	}
 	if !slices.Equal(names, []string{"secret_loaded", "secret_due", "secret_overdue"}) {
 		t.Errorf("records: %v", names)
+	}
+}
+
+func TestADatedSecretIsNotProvenBesideALedgerThatCanNotBeUsed(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "T", goodToken)
+	write(t, dir, "T.meta", `{"created":"`+time.Now().UTC().Add(-48*time.Hour).Format(time.DateOnly)+`"}`)
+	opts := from(secrets.Dir(dir))
+	for _, want := range []bool{true, false} {
+		opts.Ledger = secrets.FileLedger(filepath.Join(dir, "ledger"))
+		if !want {
+			write(t, dir, "ledger", "garbage")
+		}
+		var cfg struct {
+			T secrets.Secret `secret:"T,kind=token"`
+		}
+		l, err := secrets.Load(t.Context(), &cfg, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := byID(t, l)["HDN-SECRETS-002"]; f.Passed != want {
+			t.Errorf("passed %v, want %v: %s", f.Passed, want, f)
+		}
+		_ = l.Close()
 	}
 }

@@ -160,7 +160,12 @@ func (l Ledger) newKey(path string) ([]byte, error) {
 // killed at any moment leaves the old file or the new one.
 func replaceFile(path string, data []byte) (err error) {
 	tmp := path + ".tmp" // the lock is held, so it is nobody else's
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// What lies there was left behind by who was killed, or is a link that someone
+	// laid: it is removed, and never written through (O_EXCL follows no link).
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -183,7 +188,7 @@ func replaceFile(path string, data []byte) (err error) {
 
 // lockFile waits until nobody else holds the lock.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+	for wait := time.Millisecond; ; wait = min(2*wait, 5*time.Millisecond) { // longer waits starve beside who comes again at once
 		unlock, err := tryLock(path)
 		if err == nil {
 			return unlock, nil

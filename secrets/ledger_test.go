@@ -454,3 +454,22 @@ func FuzzLedger(f *testing.F) {
 		}
 	})
 }
+
+func TestALedgerIsNotWrittenThroughALink(t *testing.T) {
+	dir := t.TempDir()
+	path, victim := filepath.Join(dir, "ledger"), filepath.Join(dir, "victim")
+	if err := os.WriteFile(victim, []byte("precious"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tmp := range []string{path + ".tmp", path + ".key.tmp"} {
+		if err := os.Symlink(victim, tmp); err != nil {
+			t.Skip("no links here")
+		}
+	}
+	if _, err := FileLedger(path).see(t.Context(), "s", []sighting{{name: "A", material: []byte("a")}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(victim); err != nil || string(got) != "precious" {
+		t.Errorf("the file behind the link holds %q, %v", got, err)
+	}
+}

@@ -286,11 +286,35 @@ func tokenHits(text string) []hit {
 		}
 		from = m.End
 		token := text[m.Start:m.End]
-		if m.ID == "private-key" && !holdsBody(token) || m.ID != "private-key" && made(token) {
+		if m.ID == "private-key" && !holdsBody(token) {
+			from = m.Start + len("-----BEGIN ") // what follows a bare first line is not a part of it
+			continue
+		}
+		if m.ID == "private-key" { // one without an end is as long as its lines look like a key's
+			m.End = m.Start + blockLength(token)
+			from = m.End
+		} else if made(token) {
 			continue
 		}
 		hits = append(hits, hit{m.Start, m.End, m.ID})
 	}
+}
+
+// blockLength is the length of a private key: up to its last line or, if that
+// is missing, up to the first byte that no key holds, for there the rest of the
+// file goes on.
+func blockLength(block string) int {
+	label, rest, _ := strings.Cut(block[len("-----BEGIN "):], "-----")
+	if strings.HasSuffix(block, "-----END "+label+"-----") {
+		return len(block)
+	}
+	head := len(block) - len(rest)
+	for i := range len(rest) {
+		if c := rest[i]; alnum[c] == 0 && strings.IndexByte("+/=\\ \t\r\n\"'#*|>,:-", c) < 0 {
+			return head + i
+		}
+	}
+	return len(block)
 }
 
 // holdsBody reports whether base64 follows the first line of a private key. A

@@ -18,15 +18,26 @@ var issuers = []string{
 	"plaid", "privateai", "private_ai", "rapidapi", "sendbird", "sentry", "snyk", "sonar", "squarespace", "sumo", "telegram", "travis", "twilio", "twitch", "twitter", "typeform", "yandex", "zendesk", "opsgenie", "pagerduty", "segment", "rollbar", "bugsnag",
 }
 
-// silent are parts of names that hold one of those words and speak of
-// something that everyone may know.
+// silent are words of names that speak of something that everyone may know.
+// They are whole words: a security token is no uri, a profile key no file.
 var silent = []string{
-	"public", "pubkey", "keyword", "tokenizer", "fingerprint", "thumbprint", "checksum", "digest", "sha1", "sha256", "sha512", "md5", "integrity", "author", "keyboard", "monkey", "turkey", "hotkey",
-	"keyid", "key_id", "key-id", "kid", "path", "file", "url", "uri", "endpoint", "issuer", "expires", "nonce", "compass", "bypass", "passive", "passport", "accessib", "version", "commit", "revision", "etag", "hash",
+	"public", "pub", "pubkey", "publickey", "keyword", "keywords", "tokenizer", "fingerprint", "thumbprint", "checksum", "digest", "sha", "sha1", "sha256", "sha512", "md5", "integrity", "author", "authors", "keyboard", "monkey", "turkey", "hotkey", "hotkeys",
+	"keyid", "id", "ids", "kid", "path", "paths", "file", "files", "filename", "filepath", "url", "urls", "uri", "uris", "endpoint", "endpoints", "issuer", "expires", "expiry", "nonce", "compass", "bypass", "passive", "passport", "accessible", "accessibility", "version", "versions", "commit", "revision", "etag", "hash", "hashes",
+	"tokenurl", "tokenuri", "authurl", "authuri", "keypath", "keyfile", "tokenpath", "tokenfile",
 }
 
 // loud are words that mean a secret even beside a silent one.
 var loud = []string{"password", "passwd", "secret", "private", "api_key", "apikey", "access_token"}
+
+// decisive are the words that a name ends in when it speaks of a secret: what
+// precedes them says what the secret is for, as in URL_SIGNING_KEY.
+var decisive = []string{
+	"key", "keys", "token", "tokens", "credential", "credentials", "creds", "auth", "pass", "pwd", "passphrase",
+	"apitoken", "authtoken", "accesstoken", "accesskey", "signingkey", "secretkey", "privatekey",
+}
+
+// openKinds are words of names that speak of no secret even then: PUBLIC_KEY.
+var openKinds = []string{"public", "pub", "commit", "author", "passport", "bypass", "compass"}
 
 // assignmentHits finds NAME = value in every way in which configuration and
 // code write it. unquoted says whether a value needs no quotes in this file;
@@ -46,7 +57,7 @@ func assignmentHits(text string, unquoted bool) []hit {
 		}
 		name := nameAround(lower, at)
 		upTo = name.end
-		if !speaks(string(lower[name.start:name.end])) {
+		if !speaks(text[name.start:name.end]) {
 			continue
 		}
 		for _, v := range valuesBehind(text, name) {
@@ -105,12 +116,54 @@ func nameAround(text []byte, at int) span {
 	return s
 }
 
+// speaks reports whether a name, as it is written, is that of a secret. Words
+// count whole; a loud one decides, then the last.
 func speaks(name string) bool {
-	name = strings.ReplaceAll(name, "authoriz", "auth") // it holds author
-	has := func(words []string) bool {
-		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(name, w) })
+	lower := strings.ToLower(name)
+	if slices.ContainsFunc(loud, func(w string) bool { return strings.Contains(lower, w) }) {
+		return true
 	}
-	return !has(silent) || has(loud)
+	words := wordsOf(name)
+	if len(words) == 0 || !slices.ContainsFunc(words, func(w string) bool { return slices.Contains(silent, w) }) {
+		return true
+	}
+	return slices.Contains(decisive, words[len(words)-1]) && !slices.ContainsFunc(words, func(w string) bool { return slices.Contains(openKinds, w) })
+}
+
+// wordsOf splits a name at what separates words and where a capital begins one,
+// without numbers alone: AWS_SecurityToken2 is aws, security, token.
+func wordsOf(name string) (words []string) {
+	class := func(i int) byte {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			return 'a'
+		case c >= 'A' && c <= 'Z':
+			return 'A'
+		}
+		return 0
+	}
+	add := func(word string) {
+		word = strings.ToLower(word)
+		if bare := strings.TrimRight(word, "0123456789"); bare != "sha" && bare != "md" {
+			word = bare
+		}
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	from := 0
+	for i := range len(name) {
+		switch c := class(i); {
+		case c == 0:
+			add(name[from:i])
+			from = i + 1
+		case c == 'A' && i > from && (class(i-1) == 'a' || i+1 < len(name) && name[i+1] >= 'a' && name[i+1] <= 'z'):
+			add(name[from:i])
+			from = i
+		}
+	}
+	add(name[from:])
+	return words
 }
 
 // issuer reports whether a name speaks only by the name of a service, or by a

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -326,4 +327,57 @@ func FuzzScanText(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestScanGoesOnBehindTheBareFirstLineOfAKey(t *testing.T) {
+	token := "ghp_" + "x7Kq2mN9pR4sT8vW1yZ3aB5cD6eF0gH2jL4k"
+	body := strings.Repeat("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj\n", 3)
+	for name, tt := range map[string]struct {
+		text string
+		want []string
+	}{
+		"a constant":                      {"const head = \"-----BEGIN RSA PRIVATE KEY-----\"\nvar t = \"" + token + "\"\n", []string{"2 github-token"}},
+		"a constant with its end":         {"a = \"-----BEGIN PRIVATE KEY-----\"\nvar t = \"" + token + "\"\nb = \"-----END PRIVATE KEY-----\"\n", []string{"2 github-token"}},
+		"prose":                           {"It begins with -----BEGIN PRIVATE KEY-----, as always.\n\nuse " + token + " for it", []string{"3 github-token"}},
+		"a true key":                      {"-----BEGIN PRIVATE KEY-----\n" + body + "-----END PRIVATE KEY-----\n" + token, []string{"1 private-key", "6 github-token"}},
+		"a key that is cut off":           {"-----BEGIN PRIVATE KEY-----\n" + body, []string{"1 private-key"}},
+		"a key that is cut off, and more": {"-----BEGIN PRIVATE KEY-----\n" + body + "t = (" + token + ")", []string{"1 private-key", "5 github-token"}},
+	} {
+		r, err := Scan(t.Context(), fstest.MapFS{"a.go": {Data: []byte(tt.text)}}, ScanOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, l := range r.Leaks {
+			got = append(got, fmt.Sprintf("%d %s", l.Line, l.Kind))
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+func TestANameIsSilentByWholeWords(t *testing.T) {
+	found := func(name string) bool {
+		r, err := Scan(t.Context(), fstest.MapFS{".env": {Data: []byte(name + "=q7Wz9fKx3Lm8Tn2VbXcR4uY6\n")}}, ScanOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(r.Leaks) > 0
+	}
+	for _, name := range []string{
+		"API_TOKEN", "SECURITY_TOKEN", "AWS_SECURITY_TOKEN", "profile_token", "HASHICORP_TOKEN", "CONVERSION_API_TOKEN", "curl_token", "PROFILE_KEY", "security_key", "AUTHORITY_KEY",
+		"COMMITTEE_TOKEN", "KIDS_API_TOKEN", "FILE_ENCRYPTION_KEY", "URL_SIGNING_KEY", "HASH_KEY", "PATH_TOKEN", "ENDPOINT_TOKEN", "HASURA_ADMIN_SECRET", "uri_password", "fileEncryptionKey", "SecurityToken2",
+	} {
+		if !found(name) {
+			t.Errorf("%s is passed over", name)
+		}
+	}
+	for _, name := range []string{
+		"PUBLIC_KEY", "publicKey", "TOKEN_URL", "tokenUrl", "KEY_ID", "keyId", "KEY_FILE", "API_VERSION", "AUTH_ENDPOINT", "key_fingerprint", "AUTHOR", "TOKEN_HASH", "token_sha256", "AUTH_COMMIT", "api.key.id", "KEY-ID",
+	} {
+		if found(name) {
+			t.Errorf("%s is reported", name)
+		}
+	}
 }
