@@ -131,11 +131,11 @@ func rankName(n []byte) rank {
 		}
 		n = u
 	}
-	i := bytes.Index(n, tokenName)
-	if i < 0 {
+	_, after, ok := bytes.Cut(n, tokenName)
+	if !ok {
 		return shown
 	}
-	switch rest := string(n[i+len(tokenName):]); rest {
+	switch rest := string(after); rest {
 	case "s":
 		return weak
 	case "hint", "old", "new", "current", "previous", "next", "raw", "str", "string", "data", "text", "header":
