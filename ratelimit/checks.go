@@ -141,11 +141,31 @@ func (l *Limiter) Check() []hardening.Finding {
 		Remedy:   "clear Limit.Shadow once its events look right",
 		Controls: with(asvs("2.4.1")),
 	})
+	open := l.openInOutage()
+	findings = append(findings, hardening.Finding{
+		ID: "HDN-RATELIMIT-011", Severity: hardening.Medium,
+		Title:    "Limits hold while a shared store is away",
+		Passed:   len(open) == 0,
+		Observed: fmt.Sprintf("%d limits open in an outage: %s", len(open), strings.Join(open, ", ")), Expected: "0 limits open in an outage",
+		Remedy:   "leave Limit.OnOutage at Local, or set Closed",
+		Controls: with(asvs("2.4.1"), asvs("16.5.3")),
+	})
 	for i := range findings {
 		findings[i].Component = c.Name
 		findings[i].Observed = strings.TrimSpace(findings[i].Observed)
 	}
 	return findings
+}
+
+// openInOutage names the limits that an outage lifts.
+func (l *Limiter) openInOutage() []string {
+	var open []string
+	for p := range l.policiesOf() {
+		if p.OnOutage == DangerouslyOpen {
+			open = append(open, p.Name)
+		}
+	}
+	return open
 }
 
 func (l *Limiter) longest() time.Duration {

@@ -180,6 +180,11 @@ func (c *Config) check(f *faults.Collector) {
 			f.Add(field+".Limits", r.Pattern, "has no limits", "set at least one, such as ratelimit.PerMinute(10)")
 		}
 		checkLimits(f, field+".Limits", r.Limits)
+		for j, lim := range r.Limits {
+			if lim.OnOutage == DangerouslyOpen && authenticates(&c.Routes[i]) {
+				f.Add(fmt.Sprintf("%s.Limits[%d].OnOutage", field, j), lim.OnOutage, "makes an outage the time to guess secrets on a route that authenticates", "leave it Local, or set Closed")
+			}
+		}
 	}
 	most := 128
 	if !c.DangerouslyLongIPv6Prefix {

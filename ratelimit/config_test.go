@@ -157,6 +157,7 @@ func TestEachCheckFlips(t *testing.T) {
 		"HDN-RATELIMIT-009": func(c *ratelimit.Config) {
 			c.Routes = append(c.Routes, ratelimit.Route{Pattern: "POST /logout", DangerouslyUnlimited: true})
 		},
+		"HDN-RATELIMIT-011": func(c *ratelimit.Config) { c.Global = open(100_000) },
 	}
 	for id, flip := range flips {
 		cfg := good()

@@ -27,6 +27,9 @@ type Limit struct {
 	// refused in events (report_only) and [Decision.Shadowed]. Each costs a
 	// call of the store of its own.
 	Shadow bool
+	// OnOutage is what holds while a store that nodes share is away. Default:
+	// [Local].
+	OnOutage Outage
 }
 
 // PerSecond admits n in any second.
@@ -114,6 +117,8 @@ func (l Limit) fault() (reason, fix string) {
 		return "has a window shorter than a millisecond", "set Per to at least 1ms"
 	case l.Per > maxPer:
 		return "has a window longer than 400 days", "set Per to at most 9600h"
+	case l.OnOutage > DangerouslyOpen:
+		return "has an unknown OnOutage", "use Local, Closed or DangerouslyOpen"
 	case l.Name != "" && !validName(l.Name):
 		return "has a name that headers cannot carry", "use at most 64 letters, digits, '-', '_' and '.'"
 	}

@@ -364,6 +364,7 @@ func (l *Limiter) collect(w *work, r *Request) bool {
 				w.shadow, w.trial = append(w.shadow, p), append(w.trial, c)
 				continue
 			}
+			c.OnOutage = p.OnOutage // a limit that is tried out refuses nothing, then too
 			w.policies, w.charges = append(w.policies, p), append(w.charges, c)
 		}
 	}

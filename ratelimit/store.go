@@ -20,6 +20,9 @@ type Charge struct {
 	N       int64
 	Per     time.Duration
 	Cost    int64 // at least 1
+	// OnOutage is what a shared store does with the charge when it cannot count:
+	// a Closed one is answered with ErrOutage, an open one fits.
+	OnOutage Outage
 
 	rule key // Rule and Per as the Limiter's own MemoryStore hashes them, or zero
 }

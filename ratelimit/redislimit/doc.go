@@ -19,10 +19,19 @@
 // A call waits 100 ms at most. MaxRetries: -1 keeps the client from repeating
 // one that may have been counted, which would count it twice. After three failures in a
 // row Redis is not asked for a while, 100 ms and then longer up to 4 s, but by
-// one request at a time that probes it. Meanwhile each node counts in its own
-// memory, with ceil(N/Nodes): all together admit at most N + Nodes - 1 in a
-// window, beside what Redis admitted before. Such states are marked Degraded,
-// and an event tells when this begins and ends. New does not need Redis.
+// one request at a time that probes it.
+//
+// Meanwhile each limit does what its OnOutage says. Local: each node counts in
+// its own memory and admits ceil((N-u)/Nodes), where u is what Redis said last
+// to this node, and until its last unit is over. A window that straddles the
+// beginning of the outage so admits at most N + Nodes - 1, and beside that what
+// a node had not heard from Redis. Closed: 503. DangerouslyOpen: uncounted.
+// Such states are marked Degraded, and an event tells when this begins and
+// ends. What nodes admitted during an outage Redis does not learn: a window
+// that straddles its end admits at most N more. New does not need Redis.
+//
+// A counter that is gone while something must still be counted by it, after a
+// flush, an eviction or a failover, is told by one store_reset event.
 //
 // # What Redis sees
 //
@@ -34,7 +43,7 @@
 //
 // The least an ACL user needs:
 //
-//	user limits on >password ~portal:* resetchannels -@all +hello +auth +ping +evalsha +eval +time +get +set +del +pttl
+//	user limits on >password ~portal:* resetchannels -@all +hello +auth +ping +evalsha +eval +time +get +set +pttl
 //
 // On a Cluster add +cluster|slots +cluster|shards +readonly +command.
 //

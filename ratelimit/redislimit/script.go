@@ -16,13 +16,14 @@ import "github.com/redis/go-redis/v9"
 // one sub-bucket become one, at the time of the newest: an error is on the
 // strict side. A time in the future, after the clock was set back, is now.
 //
-// Answer: 1 if all fit, then for each key what is used, the microseconds until
-// the cost fits and those until nothing is counted.
+// Answer: 1 if all fit, the time, then for each key what is used, the
+// microseconds until the cost fits and those until nothing is counted, and 1 if
+// the key was there.
 var decide = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local take = ARGV[1] == 't'
-local all, out, logs = 1, {1}, {}
+local all, out, logs = 1, {1, now}, {}
 for i, key in ipairs(KEYS) do
   local a = 4 * i - 2
   local n, per, cost = tonumber(ARGV[a]), tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
@@ -54,7 +55,8 @@ for i, key in ipairs(KEYS) do
   end
   local reset = 0
   if #log > 0 then reset = log[#log][1] + per - now end
-  out[3 * i - 1], out[3 * i], out[3 * i + 1] = used, retry, reset
+  local o = 4 * i - 1
+  out[o], out[o + 1], out[o + 2], out[o + 3] = used, retry, reset, value and 1 or 0
   logs[i] = log
 end
 out[1] = all
@@ -70,8 +72,8 @@ for i, key in ipairs(KEYS) do
     else
       log[#log + 1] = {now, cost}
     end
-    out[3 * i - 1] = out[3 * i - 1] + cost
-    out[3 * i + 1] = per
+    out[4 * i - 1] = out[4 * i - 1] + cost
+    out[4 * i + 1] = per
   end
   if #log > 0 and (all == 1 or redis.call('PTTL', key) < 0 or log[#log][1] == now) then
     local parts, before = {'1'}, 0

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -57,7 +58,7 @@ type Config struct {
 	// in [ratelimit.MemoryConfig].
 	MaxBytes int64
 
-	// Logger gets store_degraded and its end. nil = slog.Default() then.
+	// Logger gets store_degraded and its end, and store_reset. nil = slog.Default() then.
 	Logger *slog.Logger
 }
 
@@ -73,6 +74,7 @@ type Store struct {
 	breaker breaker
 	sink    event.Sink
 	key     atomic.Pointer[derived]
+	last    lastKnown
 }
 
 type derived struct {
@@ -131,6 +133,7 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
+		last:   lastKnown{hash: maphash.MakeSeed()},
 		client: cfg.Client, prefix: cfg.Namespace + ":{" + cfg.Namespace + "}:", keys: cfg.Keys,
 		nodes: int64(cfg.Nodes), timeout: cfg.Timeout, local: local,
 		sink: event.Sink{Logger: cfg.Logger, Room: "ratelimit", Name: cfg.Name},
@@ -165,12 +168,12 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	if err := ratelimit.CheckCharges(charges, states); err != nil || len(charges) == 0 {
 		return err == nil, err
 	}
-	if !s.breaker.admits(time.Now()) {
-		return s.degraded(ctx, mode, charges, states)
-	}
 	keys, err := s.names(charges)
 	if err != nil {
 		return false, err
+	}
+	if !s.breaker.admits(time.Now()) {
+		return s.degraded(ctx, mode, keys, charges, states)
 	}
 	argv := make([]any, 1, 1+4*len(charges))
 	argv[0] = mode
@@ -185,7 +188,7 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	callCtx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	reply, err := decide.Run(callCtx, s.client, keys, argv...).Int64Slice()
-	if err == nil && len(reply) != 1+3*len(charges) {
+	if err == nil && len(reply) != 2+4*len(charges) {
 		err = fmt.Errorf("redislimit: an answer of %d numbers", len(reply))
 	}
 	if err != nil && ctx.Err() != nil {
@@ -194,17 +197,23 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	}
 	s.note(ctx, err)
 	if err != nil {
-		return s.degraded(ctx, mode, charges, states)
+		return s.degraded(ctx, mode, keys, charges, states)
 	}
+	now, vanished := time.Now(), false
 	for i := range charges {
 		c := &charges[i]
-		used, retry, reset := reply[1+3*i], reply[2+3*i], reply[3+3*i]
+		used, retry, reset, found := reply[2+4*i], reply[3+4*i], reply[4+4*i], reply[5+4*i]
+		gone := s.last.note(keys[i], usage{used: used, n: c.N, server: reply[1], reset: reset, at: now}, found == 1)
+		vanished = vanished || gone
 		states[i] = ratelimit.State{
 			Fits:       retry == 0,
 			Remaining:  max(c.N-used, 0),
 			RetryAfter: time.Duration(retry) * time.Microsecond,
 			ResetAfter: time.Duration(reset) * time.Microsecond,
 		}
+	}
+	if vanished {
+		_ = s.sink.Emit(ctx, event.StoreReset, slog.String(event.KeyReason, "counters that were still needed are gone from Redis: a flush, an eviction or a failover; limits begin anew"))
 	}
 	return reply[0] == 1, nil
 }
@@ -214,27 +223,6 @@ const (
 	subBuckets = 32
 	never      = 2_000_000_000 // a cost above every N that Lua's numbers hold exactly
 )
-
-// degraded decides with this node's share, in its memory.
-func (s *Store) degraded(ctx context.Context, mode string, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
-	share := make([]ratelimit.Charge, len(charges))
-	copy(share, charges)
-	for i := range share {
-		share[i].N = (share[i].N + s.nodes - 1) / s.nodes
-	}
-	ask := s.local.PeekAll
-	if mode == "t" {
-		ask = s.local.TakeAll
-	}
-	ok, err := ask(ctx, share, states)
-	for i := range charges {
-		states[i].Degraded = true
-		if states[i].RetryAfter < 0 && charges[i].Cost <= charges[i].N {
-			states[i].RetryAfter = charges[i].Per // it fits when Redis is back
-		}
-	}
-	return ok, err
-}
 
 // note tells the breaker how a call went, and the log when that changes something.
 func (s *Store) note(ctx context.Context, err error) {
@@ -257,7 +245,17 @@ func (s *Store) Reset(ctx context.Context, charges []ratelimit.Charge) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	return s.client.Del(ctx, keys...).Err()
+	// An empty value, not a deleted key: a key that is gone means a flush.
+	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, k := range keys {
+			p.Set(ctx, k, "1 ", charges[i].Per)
+		}
+		return nil
+	})
+	if err == nil {
+		s.last.forget(keys)
+	}
+	return err
 }
 
 // names are the keys of the charges.

@@ -1,6 +1,13 @@
 package storetest_test
 
 import (
+	"context"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,4 +28,135 @@ func TestTheMemoryStoreHoldsToTheContract(t *testing.T) {
 		Advance: time.Sleep,
 		Around:  synctest.Test,
 	})
+}
+
+// broken is a memory store with one fault.
+type broken struct {
+	ratelimit.Store
+	fault string
+}
+
+func (b broken) TakeAll(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) (bool, error) {
+	mine := slices.Clone(cs)
+	for i := range mine {
+		switch b.fault {
+		case "one too many":
+			mine[i].N++
+		case "costs are ignored":
+			mine[i].Cost = min(mine[i].Cost, 1)
+		case "rules share a counter":
+			mine[i].Rule = "all"
+			if i > 0 {
+				mine[i].Rule = "all" + string(rune('a'+i))
+			}
+		case "usage is lost when N changes":
+			mine[i].Rule += time.Duration(mine[i].N).String()
+		case "an address is its text":
+			if mine[i].Subject.Addr.IsValid() {
+				mine[i].Subject.Name, mine[i].Subject.Addr = mine[i].Subject.Addr.String()+mine[i].Subject.Name, netip.Addr{}
+			}
+		case "what is hostile is made good":
+			mine[i].N, mine[i].Cost = max(mine[i].N, 1), max(mine[i].Cost, 1)
+		}
+	}
+	if b.fault == "a refusal consumes" {
+		if err := ratelimit.CheckCharges(mine, st); err != nil {
+			return false, err
+		}
+		all := true
+		for i := range mine {
+			ok, err := b.Store.TakeAll(ctx, mine[i:i+1], st[i:i+1])
+			if err != nil {
+				return false, err
+			}
+			all = all && ok
+		}
+		return all, nil
+	}
+	if b.fault == "windows are fixed" {
+		for i := range mine {
+			mine[i].Rule += time.Now().Truncate(mine[i].Per).String()
+		}
+	}
+	if b.fault == "a race" {
+		ok, err := b.Store.PeekAll(ctx, mine, st)
+		runtime.Gosched()
+		if ok {
+			for i := range mine {
+				mine[i].N = 1_000_000
+			}
+			_, _ = b.Store.TakeAll(ctx, mine, make([]ratelimit.State, len(mine)))
+			for i := range st[:len(mine)] {
+				st[i].Remaining -= cs[i].Cost
+			}
+		}
+		return ok, err
+	}
+	ok, err := b.Store.TakeAll(ctx, mine, st)
+	for i := range mine {
+		if err == nil && b.fault == "RetryAfter is early" && st[i].RetryAfter > 0 {
+			st[i].RetryAfter /= 2
+		}
+	}
+	return ok, err
+}
+
+func (b broken) PeekAll(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) (bool, error) {
+	if b.fault == "a peek consumes" {
+		return b.Store.TakeAll(ctx, cs, st)
+	}
+	return b.Store.PeekAll(ctx, cs, st)
+}
+
+func (b broken) Reset(ctx context.Context, cs []ratelimit.Charge) error {
+	if b.fault == "a reset does nothing" {
+		return nil
+	}
+	return b.Store.Reset(ctx, cs)
+}
+
+// A conformance test is worth what it refuses: each fault must make the clause
+// fail that it breaks. The test runs itself, since a failure cannot be caught.
+func TestABrokenStoreFails(t *testing.T) {
+	if fault := os.Getenv("STORETEST_FAULT"); fault != "" {
+		storetest.Run(t, storetest.Subject{
+			New: func(t *testing.T) ratelimit.Store {
+				s, err := ratelimit.NewMemoryStore(ratelimit.MemoryConfig{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return broken{s, fault}
+			},
+			Advance: time.Sleep,
+			Around:  synctest.Test,
+		})
+		return
+	}
+	for fault, clause := range map[string]string{
+		"none":                         "",
+		"one too many":                 "exactly_N_are_admitted",
+		"a race":                       "exactly_N_are_admitted_to_64_goroutines",
+		"a refusal consumes":           "a_refusal_consumes_nothing_anywhere",
+		"costs are ignored":            "a_cost_counts_as_that_many",
+		"rules share a counter":        "rules,_windows,_addresses_and_names_are_counted_apart",
+		"an address is its text":       "rules,_windows,_addresses_and_names_are_counted_apart",
+		"a peek consumes":              "a_peek_consumes_nothing,_a_reset_forgets",
+		"a reset does nothing":         "a_peek_consumes_nothing,_a_reset_forgets",
+		"usage is lost when N changes": "usage_stays_when_N_changes",
+		"what is hostile is made good": "what_cannot_be_counted_is_refused_with_ErrCharges",
+		"windows are fixed":            "no_window_admits_more_than_N_at_any_phase",
+		"RetryAfter is early":          "RetryAfter_is_when_it_fits",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^TestABrokenStoreFails$")
+			cmd.Env = append(os.Environ(), "STORETEST_FAULT="+fault)
+			out, err := cmd.CombinedOutput()
+			if (err != nil) != (clause != "") {
+				t.Errorf("the run ended with %v", err)
+			}
+			if clause != "" && !strings.Contains(string(out), "--- FAIL: TestABrokenStoreFails/"+clause+" (") {
+				t.Errorf("%q did not fail:\n%s", clause, out)
+			}
+		})
+	}
 }
