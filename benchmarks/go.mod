@@ -15,6 +15,7 @@ require (
 	github.com/didip/tollbooth/v7 v7.0.2
 	github.com/go-chi/httprate v0.16.1
 	github.com/go-playground/validator/v10 v10.30.6
+	github.com/go-redis/redis_rate/v10 v10.0.1
 	github.com/gorilla/sessions v1.4.0
 	github.com/inovy/hardening v0.0.0-00010101000000-000000000000
 	github.com/knadh/koanf/providers/confmap v1.0.1

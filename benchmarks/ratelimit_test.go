@@ -147,6 +147,8 @@ func BenchmarkRateLimit(b *testing.B) {
 		b.Run("1key", func(b *testing.B) { benchmarkTake(b, takeKeys(1)) })
 		b.Run("10kkeys", func(b *testing.B) { benchmarkTake(b, takeKeys(10_000)) })
 	})
+	// One decision about three limits, counted in Redis.
+	b.Run("redis", func(b *testing.B) { b.Run("3limits", benchmarkThreeLimits) })
 	// The whole middleware for one address; each sends the headers it sends.
 	b.Run("middleware", func(b *testing.B) {
 		r := httpsRequest("/records/42")
