@@ -110,6 +110,12 @@ func (r *refresh) consider(one look) {
 	var flaws []flaw
 	if u.f.target == toRing {
 		u.keys, flaws = parseRing(value, u.f.bits, time.Now())
+		if it.ring.restamped(u.keys) {
+			if u.age == nil {
+				u.age = &age{}
+			}
+			u.age.restamped = true
+		}
 	} else {
 		flaws = u.f.checkSecret(value, l.opts.Environment)
 	}

@@ -499,10 +499,10 @@ func TestARingFollowsItsFile(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	after := cfg.R.Derive("test/x", 32)
-	if len(before) != 1 || len(after) != 2 || string(after[1]) != string(before[0]) || cfg.R.Generation() <= generation {
+	if len(before) != 1 || len(after) != 2 || string(after[0]) != string(before[0]) || cfg.R.Generation() <= generation {
 		t.Errorf("%d keys, then %d; generation %d, then %d", len(before), len(after), generation, cfg.R.Generation())
 	}
-	if r := l.Report()[0]; r.Version != 2 {
+	if r := l.Report()[0]; r.Version != 1 { // whatever its date, a key that just came only opens
 		t.Errorf("report: %+v", r)
 	}
 	check(t, os.WriteFile(path, []byte("v3:short"), 0o600))

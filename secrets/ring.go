@@ -30,7 +30,9 @@ type RingConfig struct {
 	// from the moment its successor became primary. Default: 7 days.
 	Grace time.Duration
 	// Activation is how long after its date a new key only opens, so that every
-	// node of a service has it before one of them uses it. It does not apply
+	// node of a service has it before one of them uses it. For a key that a reload
+	// brings it counts from then, if that is later, and so does Grace for the one
+	// before it; what a ring holds from the start is taken by its dates. It does not apply
 	// to a key that is alone. Default: 10 minutes.
 	Activation time.Duration
 }
@@ -230,14 +232,26 @@ func (b *ringBox) look() *ringView {
 	return view
 }
 
-// at works out the view at a moment. A key becomes primary at its date plus
-// the activation time and supersedes the next older one, which retires the
+// active is when a key becomes primary: the activation time after its date or, if
+// it came later, after this process learned it. Dates are days, and deployments
+// take as long as they take: by the date alone a key would seal at once what no
+// other node can open yet, and the one before it would be gone.
+func (k ringKey) active(activation time.Duration) time.Time {
+	from := k.created
+	if k.learned.After(from) {
+		from = k.learned
+	}
+	return from.Add(activation)
+}
+
+// at works out the view at a moment. A key becomes primary when it is active
+// and supersedes the next older one, which retires the
 // grace time later; the oldest needs no date, because nothing waits for it.
 func (b *ringBox) at(now time.Time, generation uint64) *ringView {
 	view := &ringView{generation: generation}
 	primary := len(b.keys) - 1
 	for i := len(b.keys) - 2; i >= 0; i-- {
-		active := b.keys[i].created.Add(b.activation)
+		active := b.keys[i].active(b.activation)
 		if now.Before(active) {
 			view.next = earlier(view.next, active)
 			continue
@@ -249,7 +263,7 @@ func (b *ringBox) at(now time.Time, generation uint64) *ringView {
 		view.order = append(view.order, i)
 	}
 	for i := primary + 1; i < len(b.keys); i++ {
-		retires := b.keys[i-1].created.Add(b.activation).Add(b.grace)
+		retires := b.keys[i-1].active(b.activation).Add(b.grace)
 		if !now.Before(retires) {
 			break // and all that are older retired before it
 		}

@@ -11,6 +11,7 @@ import (
 type ringKey struct {
 	version int
 	created time.Time // zero if the entry has no date
+	learned time.Time // when a reload brought it; zero: it was there from the start
 	key     []byte
 }
 

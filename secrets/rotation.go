@@ -57,8 +57,8 @@ func (a *age) redated(said dates) *age {
 	if said.created.IsZero() { // what was known once stays true
 		said.created, said.basis = old.said.created, old.said.basis
 	}
-	if !old.said.created.IsZero() && said.created.After(old.said.created.Add(restampSlack)) {
-		old.restamped = true
+	if !old.said.created.IsZero() && said.created.After(old.said.created) { // the oldest stays, or a date could creep
+		old.restamped = said.created.After(old.said.created.Add(restampSlack))
 		said.created, said.basis = old.said.created, old.said.basis
 	}
 	if old.said = said; a != nil && a.same(old) || a == nil && said.silent() {
