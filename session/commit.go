@@ -126,10 +126,7 @@ func (s *state) create(ctx context.Context, tok token, c content, q Quota) (*rec
 // commit is the hook before the first header: it saves what is pending and
 // tells the client its id. If it returns false it has answered the request.
 func (s *state) commit(int) bool {
-	if !s.touched() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.sent = true
+	if s.passUntouched() {
 		return true
 	}
 	refusal := s.settle()
@@ -137,9 +134,32 @@ func (s *state) commit(int) bool {
 		return true
 	}
 	// The handler's headers described a page that is not sent.
-	delete(s.under.Header(), "Location")
+	h := s.under.Header()
+	for _, name := range ofThePage {
+		delete(h, name)
+	}
 	s.core.deny(s.under, s.r, refusal)
 	return false
+}
+
+// passUntouched decides the header if nobody asked for the session. Whoever
+// asks from then on is too late, in the same moment.
+func (s *state) passUntouched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.loaded {
+		s.sent = true
+	}
+	return !s.loaded
+}
+
+// ofThePage are the headers that say what the body is, where else it is, and
+// for how long it holds (RFC 9110 section 8, RFC 9111 section 5): beside another
+// body they cut it short, garble it or have it cached.
+var ofThePage = []string{
+	"Accept-Ranges", "Age", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length",
+	"Content-Location", "Content-Range", "Content-Type", "Digest", "Etag", "Expires", "Last-Modified", "Location", "Refresh",
+	"Repr-Digest", "Content-Digest", "Trailer", "Transfer-Encoding",
 }
 
 func (s *state) settle() *hardening.Problem {
@@ -164,6 +184,9 @@ func (s *state) settle() *hardening.Problem {
 			_ = s.fail(err)
 		}
 	}
+	if s.err == nil && s.again {
+		s.confirm()
+	}
 	if s.err != nil {
 		return unavailable(s.err)
 	}
@@ -172,6 +195,24 @@ func (s *state) settle() *hardening.Problem {
 	defer s.mu.Unlock()
 	s.made = nil
 	return nil
+}
+
+// confirm asks once more whether the session is alive whose cookie is to be
+// written again, with op held: a slow request must not put a dead one in the
+// place of the one that a login has issued meanwhile.
+func (s *state) confirm() {
+	ctx, cancel := finish(s.r.Context())
+	defer cancel()
+	err := inCookie{s}.live(ctx, s.record.ref)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrNotFound):
+		s.forgetLocked()
+	case err != nil:
+		s.core.trouble(ctx, err)
+		s.failLocked(err)
+	}
 }
 
 // value is what the cookie is to hold.
@@ -207,8 +248,9 @@ func (s *state) announce(h http.Header) {
 // refused, is dropped.
 func (s *state) end() {
 	s.mu.Lock()
-	stop, made := s.unwatchLocked(), s.made
-	s.sent = true
+	stop, made := s.stop, s.made
+	s.stop = nil
+	s.sent, s.over = true, true
 	s.mu.Unlock()
 	if stop != nil {
 		stop()

@@ -150,7 +150,7 @@ func (c inCookie) Update(ctx context.Context, ref Ref, rec Record) error {
 // whether the session is alive.
 func (c inCookie) Touch(_ context.Context, _ Ref, expires time.Time) error {
 	c.carried.Expires = expires
-	c.issue = true
+	c.issue, c.again = true, true
 	return nil
 }
 

@@ -108,9 +108,10 @@ func (s *state) lacksToken(token string) (why string) {
 func (m *Manager[Data]) CSRF(next http.Handler) http.Handler {
 	fetch := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		why, needed := "", true
+		why, needed, safe := "", true, false
 		switch r.Method {
 		case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+			safe = true
 			if needed = r.Header.Get("Upgrade") != ""; needed && !sameOrigin(r) {
 				why = "an upgrade from another origin"
 			}
@@ -132,7 +133,7 @@ func (m *Manager[Data]) CSRF(next http.Handler) http.Handler {
 			m.core.deny(w, r, unavailable(err))
 			return
 		}
-		if why == "" && r.Header.Get("Upgrade") == "" {
+		if why == "" && !safe {
 			why = s.lacksToken(tokenOf(r))
 		}
 		if why != "" {

@@ -59,7 +59,7 @@ func oneLine(err error) string {
 
 // unavailable is the answer when sessions cannot be told.
 func unavailable(err error) *hardening.Problem {
-	return &hardening.Problem{Status: http.StatusServiceUnavailable, Title: "Sessions are unavailable", Detail: "Try again in a moment; nothing was changed.", Err: err}
+	return &hardening.Problem{Status: http.StatusServiceUnavailable, Title: "Sessions are unavailable", Detail: "Try again in a moment, and look whether what you did took effect.", Err: err}
 }
 
 // misused answers a request that the program itself serves wrongly. The client

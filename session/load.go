@@ -51,7 +51,7 @@ func (s *state) failLocked(cause error) {
 // forgetLocked makes the session anonymous for the rest of the request.
 func (s *state) forgetLocked() {
 	s.record, s.content, s.view, s.pending = nil, content{}, nil, nil
-	s.issue = false
+	s.issue, s.again = false, false
 }
 
 func (s *state) fail(cause error) error {
@@ -103,7 +103,7 @@ func (s *state) find(ctx context.Context) error {
 		return err
 	}
 	if s.core.cookies != nil && s.record != nil && stale(keys, from) {
-		s.issue = true // under the primary key
+		s.issue, s.again = true, true // under the primary key
 	}
 	return nil
 }
@@ -153,18 +153,40 @@ func (s *state) fetch(ctx context.Context, tok token) error {
 		s.notice(ctx, event.SessionForged, "the session begins in the future", s.keys.keys[0].nameOf(ref))
 		return nil
 	}
-	expires := p.expiry(c.began, t)
-	if expires.Sub(rec.Expires) >= p.Touch {
-		switch err := s.records().Touch(ctx, ref, expires); {
-		case errors.Is(err, ErrNotFound):
-			return nil
-		case err != nil:
-			s.core.trouble(ctx, err)
-			return err
-		}
-		rec.Expires = expires
+	switch err := s.prolong(ctx, ref, &rec, p.expiry(c.began, t)); {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		s.core.trouble(ctx, err)
+		return err
 	}
 	s.record = &record{ref: ref, token: tok, version: rec.Version, expires: rec.Expires}
 	s.content, s.view = c, c.data
+	return nil
+}
+
+// prolong writes that the session was used, with mu held: at most once per
+// Policy.Touch, and if it was written under a policy with a longer idle time.
+func (s *state) prolong(ctx context.Context, ref Ref, rec *Record, expires time.Time) error {
+	p := s.core.cfg.Policy
+	later := expires.Sub(rec.Expires)
+	switch {
+	case later >= p.Touch, s.core.cookies != nil && -later > p.Touch+maxAhead:
+		if err := s.records().Touch(ctx, ref, expires); err != nil {
+			return err
+		}
+	case -later > p.Touch+maxAhead: // Touch moves nothing backwards
+		err := s.core.store.Update(ctx, ref, Record{Version: rec.Version, Expires: expires, Blob: rec.Blob})
+		if errors.Is(err, ErrConflict) {
+			return nil // another request writes, and with that an expiry of its own
+		}
+		if err != nil {
+			return err
+		}
+		rec.Version++
+	default:
+		return nil
+	}
+	rec.Expires = expires
 	return nil
 }

@@ -181,7 +181,7 @@ func (s *state) adopt(rec *record, c content) {
 	s.mu.Lock()
 	stop := s.unwatchLocked()
 	s.record, s.content, s.view, s.pending = rec, c, c.data, nil
-	s.issue, s.expire = true, false
+	s.issue, s.again, s.expire = true, false, false
 	s.mu.Unlock()
 	if stop != nil {
 		stop()
@@ -207,6 +207,8 @@ func (s *state) refused(ctx context.Context, why error, attrs []slog.Attr) error
 func (s *state) logout(ctx context.Context) error {
 	s.op.Lock()
 	defer s.op.Unlock()
+	ctx, cancel := finish(ctx) // from the first look on: who hangs up is logged out as well
+	defer cancel()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -216,8 +218,6 @@ func (s *state) logout(ctx context.Context) error {
 			attrs := append(s.who(user, s.keys.keys[0].nameOf(s.record.ref)), s.origin()...)
 			unrecorded = s.core.audit.Emit(ctx, event.SessionExpired, append(attrs, reason("logout"))...)
 		}
-		ctx, cancel := finish(ctx)
-		defer cancel()
 		if _, err := s.records().Delete(ctx, s.record.ref); err != nil && !errors.Is(err, ErrNotFound) {
 			s.core.trouble(ctx, err)
 			return s.fail(err)

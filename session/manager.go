@@ -112,8 +112,9 @@ func (s *Session[Data]) Data() Data {
 // Update changes what the session remembers. The change shows in Data at once
 // and is saved with the response, under compare-and-swap: when another request
 // changed the session meanwhile, f is run again on what that left. f must
-// therefore do nothing but change its argument, and must not call Update,
-// Login or Logout. On an anonymous session Update starts one.
+// therefore do nothing but change its argument, and must not call what changes
+// or ends sessions: Update, CSRFToken, Login, Logout, List, ExportUser or a
+// revocation would wait for it for ever. On an anonymous session Update starts one.
 //
 // Errors: [ErrNotWrapped], [ErrUnavailable], [ErrTooLate] after the header was
 // sent, [ErrTooLarge]. If the session was ended meanwhile, the room answers

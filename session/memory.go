@@ -196,26 +196,60 @@ func (m *MemoryStore) RevokeAll(_ context.Context, at, until time.Time) error {
 	return nil
 }
 
-// End implements [Ender].
+// End implements [Ender]. A user who fills a part with sessions that ended, by
+// logging in and out, loses the ones that are alive too, and fills it no more:
+// their ends become one mark.
 func (m *MemoryStore) End(_ context.Context, ref Ref, until time.Time) error {
 	s := m.shard(ref.Tag)
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ended := s.ended[ref]; !ended && len(s.ended) >= m.max {
-		for r, t := range s.ended {
-			if !t.After(now) {
-				delete(s.ended, r)
-			}
-		}
-		if len(s.ended) >= m.max {
-			return ErrFull
-		}
+	before, known := s.ended[ref]
+	if !known && len(s.ended) >= m.max && !s.makeRoomForEnd(now, min(manyEnds, m.max/4)) {
+		return ErrFull
 	}
-	if until.After(s.ended[ref]) {
+	if until.After(before) {
 		s.ended[ref] = until
 	}
+	if before.After(now) {
+		return ErrNotFound
+	}
 	return nil
+}
+
+// manyEnds is how many ends of one user are worth a mark in their place.
+const manyEnds = 32
+
+// makeRoomForEnd forgets ends that are over. If there are none, those of the
+// user who has the most become a mark.
+func (s *shard) makeRoomForEnd(now time.Time, many int) bool {
+	ends, full := map[Tag]int{}, len(s.ended)
+	var most Tag
+	for r, t := range s.ended {
+		if !t.After(now) {
+			delete(s.ended, r)
+			continue
+		}
+		if ends[r.Tag]++; ends[r.Tag] > ends[most] {
+			most = r.Tag
+		}
+	}
+	if len(s.ended) < full {
+		return true
+	}
+	if ends[most] < many {
+		return false
+	}
+	mk := s.marks[most]
+	for r, t := range s.ended {
+		if r.Tag == most {
+			mk.move(now, t)
+			delete(s.ended, r)
+		}
+	}
+	s.sweepMarks(now)
+	s.marks[most] = mk
+	return true
 }
 
 // Ended implements [Ender].

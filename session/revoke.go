@@ -26,7 +26,8 @@ func (m *Manager[Data]) RevokeUser(ctx context.Context, user string) (int, error
 
 // RevokeOthers ends every session of the request's user but this one (ASVS
 // v5.0.0-7.4.3), and returns how many there were. Errors: those of RevokeUser,
-// [ErrNotWrapped], [ErrTooLate], and [ErrAnonymous] if nobody is logged in.
+// [ErrNotWrapped], [ErrTooLate], [ErrAnonymous] if nobody is logged in, and
+// [ErrRevoked] if this one was ended meanwhile: then it ends no other.
 func (m *Manager[Data]) RevokeOthers(ctx context.Context) (int, error) {
 	s := m.lookup(ctx)
 	if s == nil {
@@ -59,6 +60,8 @@ func (m *Manager[Data]) state(ctx context.Context) *state {
 // failed is how a revocation fails: the request, if there is one, gets 503.
 func (s *state) failed(err error) error {
 	if s != nil {
+		s.op.Lock()
+		defer s.op.Unlock()
 		return s.fail(err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -134,6 +137,8 @@ func (m *core) revokeUser(ctx context.Context, s *state, user, because string) (
 func (s *state) revokeOthers(ctx context.Context) (int, error) {
 	s.op.Lock()
 	defer s.op.Unlock()
+	ctx, cancel := finish(ctx)
+	defer cancel()
 	if err := s.begin(ctx); err != nil {
 		return 0, err
 	}
@@ -141,11 +146,21 @@ func (s *state) revokeOthers(ctx context.Context) (int, error) {
 		return 0, ErrAnonymous
 	}
 	m := s.core
-	unrecorded := m.announced(ctx, s, append(aboutUser(s.content.user), reason("all but the present session"))...)
-	ctx, cancel := finish(ctx)
-	defer cancel()
+	// Asked after the time was taken: a session that was ended while this request
+	// ran must neither spare itself nor end the user's other ones.
 	r := m.revocation(s.keys, s.content.user, now())
 	r.Keep = s.record.ref
+	switch _, err := s.records().Load(ctx, r.Keep); {
+	case errors.Is(err, ErrNotFound):
+		s.mu.Lock()
+		s.forgetLocked()
+		s.mu.Unlock()
+		return 0, ErrRevoked
+	case err != nil:
+		m.trouble(ctx, err)
+		return 0, s.fail(err)
+	}
+	unrecorded := m.announced(ctx, s, append(aboutUser(s.content.user), reason("all but the present session"))...)
 	n, err := m.store.Revoke(ctx, r)
 	if err != nil {
 		m.trouble(ctx, err)

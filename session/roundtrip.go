@@ -16,14 +16,14 @@ const roundTripFix = "give Data exported fields of plain types, or types that im
 // checkRoundTrip records a fault for each part of t that JSON would lose or
 // change between two requests, as far as the type tells.
 func checkRoundTrip(c *faults.Collector, t reflect.Type) {
-	w := roundTrip{c: c, seen: map[reflect.Type]bool{}}
+	w := roundTrip{c: c, seen: map[place]bool{}}
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		c.Add("Data", t, "is a "+t.Kind().String()+", which an anonymous session would hold nil", "use the struct itself")
 		return
 	}
 	before := c.Len()
-	w.walk("Data", t)
+	w.walk("Data", t, true)
 	if c.Len() == before {
 		w.try(t)
 	}
@@ -31,8 +31,15 @@ func checkRoundTrip(c *faults.Collector, t reflect.Type) {
 
 type roundTrip struct {
 	c       *faults.Collector
-	seen    map[reflect.Type]bool
+	seen    map[place]bool
 	customs bool // a type with methods of its own was met
+}
+
+// place is a type, and whether JSON can take the address of its values there.
+// In a map it cannot, so that it does not call methods of the pointer.
+type place struct {
+	t           reflect.Type
+	addressable bool
 }
 
 func (w *roundTrip) fault(path string, t reflect.Type, reason string) {
@@ -63,14 +70,17 @@ func custom(t reflect.Type) (bool, string) {
 	return false, ""
 }
 
-func (w *roundTrip) walk(path string, t reflect.Type) {
-	if w.seen[t] {
+func (w *roundTrip) walk(path string, t reflect.Type, addressable bool) {
+	if w.seen[place{t, addressable}] {
 		return
 	}
-	w.seen[t] = true
+	w.seen[place{t, addressable}] = true
 	if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
 		if is, reason := custom(t); is {
 			w.customs = true
+			if reason == "" && !addressable && !t.Implements(jsonMarshaler) && !t.Implements(textMarshaler) {
+				reason = "encodes itself by a method of its pointer, which JSON does not call in a map"
+			}
 			if reason != "" {
 				w.fault(path, t, reason)
 			}
@@ -82,14 +92,16 @@ func (w *roundTrip) walk(path string, t reflect.Type) {
 		w.fault(path, t, "has no form in JSON")
 	case reflect.Interface:
 		w.fault(path, t, "comes back from JSON as another type")
-	case reflect.Pointer, reflect.Slice, reflect.Array:
-		w.walk(path+"[]", t.Elem())
+	case reflect.Pointer, reflect.Slice:
+		w.walk(path+"[]", t.Elem(), true)
+	case reflect.Array:
+		w.walk(path+"[]", t.Elem(), addressable)
 	case reflect.Map:
 		w.walkKey(path, t.Key())
-		w.walk(path+"[]", t.Elem())
+		w.walk(path+"[]", t.Elem(), false)
 	case reflect.Struct:
 		for f := range t.Fields() {
-			w.walkField(path+"."+f.Name, f)
+			w.walkField(path+"."+f.Name, f, addressable)
 		}
 	}
 }
@@ -105,7 +117,7 @@ func (w *roundTrip) walkKey(path string, key reflect.Type) {
 	}
 }
 
-func (w *roundTrip) walkField(path string, f reflect.StructField) {
+func (w *roundTrip) walkField(path string, f reflect.StructField, addressable bool) {
 	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 	switch {
 	case f.Tag.Get("json") == "-":
@@ -113,6 +125,7 @@ func (w *roundTrip) walkField(path string, f reflect.StructField) {
 	case f.Anonymous && name == "":
 		t := f.Type
 		if t.Kind() == reflect.Pointer {
+			addressable = true
 			if !f.IsExported() {
 				w.fault(path, f.Type, "is an embedded pointer to an unexported type, which JSON cannot set")
 				return
@@ -123,13 +136,13 @@ func (w *roundTrip) walkField(path string, f reflect.StructField) {
 			w.fault(path, f.Type, "is not exported, so it is lost between requests")
 			return
 		}
-		w.walk(path, t)
+		w.walk(path, t, addressable)
 	case !f.IsExported():
 		if f.Name != "_" {
 			w.fault(path, f.Type, "is not exported, so it is lost between requests")
 		}
 	default:
-		w.walk(path, f.Type)
+		w.walk(path, f.Type, addressable)
 	}
 }
 

@@ -36,6 +36,8 @@ type state struct {
 	view    []byte    // content.data after the mutators
 	pending []mutator // not saved yet
 	issue   bool      // tell the client the record's id
+	again   bool      // the cookie that the request came with is to be written anew
+	over    bool      // the request has ended
 	expire  bool      // tell the client to forget its id
 	clear   bool      // tell the client to clear its storage
 	watched <-chan struct{}
@@ -125,6 +127,10 @@ func (s *state) Done() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.watched != nil || s.record == nil {
+		return s.watched
+	}
+	if s.over { // nobody would stop the watch
+		s.watched = make(chan struct{})
 		return s.watched
 	}
 	if s.core.watcher != nil {

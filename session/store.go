@@ -135,7 +135,8 @@ var (
 // whose sessions are not kept anywhere. [MemoryStore] and redissession.Store
 // are such. Revoke and RevokeAll are those of a [Store].
 type Ender interface {
-	// End remembers until then that the session ended. ErrFull: there is no
+	// End remembers until then that the session ended. ErrNotFound: it was ended
+	// before; it stays so until the later of the two times. ErrFull: there is no
 	// room.
 	End(ctx context.Context, ref Ref, until time.Time) error
 

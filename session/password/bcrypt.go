@@ -121,6 +121,9 @@ func (h *Hasher) hashBcrypt(ctx context.Context, p *pepper, password string) (st
 	if len(text) > maxBcryptPassword {
 		return "", fmt.Errorf("%w: bcrypt looks at no more than 72", ErrTooLong)
 	}
+	if strings.Contains(text, "\x00") {
+		return "", ErrNUL
+	}
 	share := min(bcryptShare, h.budget.total)
 	if err := h.budget.acquire(ctx, share); err != nil {
 		return "", err
@@ -138,7 +141,8 @@ func (h *Hasher) hashBcrypt(ctx context.Context, p *pepper, password string) (st
 
 // matchesBcrypt closes the trap on the side of verification: x/crypto looks at
 // the first 72 bytes only, so that a longer password would match by its
-// beginning.
+// beginning. And bcrypt repeats a password with a NUL behind it, so that "a" and
+// "a\x00a" are the same to it.
 func (h *Hasher) matchesBcrypt(ctx context.Context, s stored, password string) (bool, error) {
 	text := s.pepper.seasonText(password)
 	fits := len(text) <= maxBcryptPassword
@@ -150,5 +154,6 @@ func (h *Hasher) matchesBcrypt(ctx context.Context, s stored, password string) (
 		return false, err
 	}
 	defer h.budget.release(share)
+	fits = fits && !strings.Contains(text, "\x00")
 	return bcrypt.CompareHashAndPassword(s.bcrypt, []byte(text)) == nil && fits, nil
 }

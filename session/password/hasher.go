@@ -64,6 +64,9 @@ const (
 var (
 	// ErrTooLong says that a password is longer than [MaxPassword] bytes.
 	ErrTooLong = errors.New("password: longer than 1024 bytes")
+	// ErrNUL says that a password to be stored with bcrypt and no pepper has a
+	// NUL in it, which bcrypt does not tell from its end.
+	ErrNUL = errors.New("password: bcrypt stores no password with a NUL in it")
 	// ErrEmpty says that a password to be stored is empty.
 	ErrEmpty = errors.New("password: empty")
 )
@@ -154,7 +157,7 @@ func random(n int) []byte {
 // bcrypt in its own, with the id of the pepper's key if there is one. It waits
 // for its share of the memory budget. Errors: [ErrEmpty], [ErrTooLong] (also
 // for more than 72 bytes with bcrypt and no pepper, which bcrypt would not look
-// at), [ErrBusy], [ErrPepper] and those of ctx. How long or how common a
+// at), [ErrNUL], [ErrBusy], [ErrPepper] and those of ctx. How long or how common a
 // password may be is the business of [Policy].
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	switch {

@@ -256,6 +256,60 @@ func TestDoneIsToldAcrossNodes(t *testing.T) {
 	}
 }
 
+// A stream must not outlive its session because Redis is away.
+func TestDoneClosesAtTheExpiryThoughRedisIsAway(t *testing.T) {
+	srv, err := miniredis.Run()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	c := redis.NewClient(&redis.Options{Addr: srv.Addr(), MaxRetries: -1})
+	defer func() { _ = c.Close() }()
+	store, err := redissession.New(redissession.Config{Client: c, Namespace: namespace, WatchInterval: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := session.Ref{Hash: [32]byte{1}}
+	now := time.Now()
+	if _, err := store.Create(t.Context(), r, session.Record{Born: now, Expires: now.Add(1500 * time.Millisecond), Blob: []byte("x")}, session.Quota{}); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan struct{})
+	c.AddHook(&firstAnswer{seen: answered})
+	gone, stop := store.Watch(r)
+	defer stop()
+	<-answered
+	srv.SetError("LOADING Redis is loading the dataset in memory")
+	select {
+	case <-gone:
+		if time.Since(now) < 1400*time.Millisecond {
+			t.Error("closed before its time because Redis is away")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("not closed")
+	}
+}
+
+// firstAnswer tells when a script was answered.
+type firstAnswer struct {
+	once sync.Once
+	seen chan struct{}
+}
+
+func (f *firstAnswer) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (f *firstAnswer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+func (f *firstAnswer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if _, is := cmd.(*redis.Cmd); is && err == nil {
+			f.once.Do(func() { close(f.seen) })
+		}
+		return err
+	}
+}
+
 func TestAServerThatIsDownOrFullOrReadOnly(t *testing.T) {
 	srv, err := miniredis.Run()
 	if err != nil {

@@ -61,7 +61,7 @@ local born = tonumber(v[2])
 if (m[1] and born < tonumber(m[1])) or (m[2] and born < tonumber(m[2])) then return false end
 return v`, "9bedb67a5ffd124b692d17cfd1f0345e3a7dcbff"}
 
-	aliveScript = script{live + `return live(KEYS[1], KEYS[3], KEYS[4]) and 1 or 0`, "75825f9ba8327252d33adf1d57ade69c63c81f4d"}
+	aliveScript = script{live + `return live(KEYS[1], KEYS[3], KEYS[4]) and math.max(1, redis.call('PTTL', KEYS[1])) or 0`, "0b356635cfe9be8ff947edf2828aff7ce9779da7"}
 
 	deleteScript = script{live + `
 local v = live(KEYS[1], KEYS[3], KEYS[4])
@@ -181,9 +181,9 @@ return 1`, "9edeeb999bbcd363adf6b278a6e69c284e7331ea"}
 
 	// KEYS: an end. ARGV: ttl.
 	endScript = script{live + `
-local ttl = tonumber(ARGV[1])
-if redis.call('PTTL', KEYS[1]) < ttl then redis.call('SET', KEYS[1], '1', 'PX', ttl) end
-return 1`, "0dbc5c6057d16c5c61b0c6c8a59655bee71cf39b"}
+local ttl, left = tonumber(ARGV[1]), redis.call('PTTL', KEYS[1])
+if left < ttl and ttl > 0 then redis.call('SET', KEYS[1], '1', 'PX', ttl) end
+return left > 0 and -1 or 1`, "eaf2c95ecb5a66946526fcdb17b0236ea2d6f704"}
 
 	// KEYS: an end, mark, everybody's mark. ARGV: age.
 	endedScript = script{live + `

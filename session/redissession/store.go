@@ -304,16 +304,20 @@ func (s *Store) Ended(ctx context.Context, ref session.Ref, born time.Time) (boo
 }
 
 // Watch implements session.Watcher by asking once per interval. What cannot be
-// asked is not taken to be gone: the request that waits ends by its own rules.
+// asked is taken to be gone when the time is over that Redis last gave it.
 func (s *Store) Watch(ref session.Ref) (<-chan struct{}, func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(s.every)
 		defer tick.Stop()
+		var until time.Time // zero while Redis has not answered yet
 		for {
-			n, err := aliveScript.run(ctx, s.client, s.keys(ref)).Int64()
-			if err == nil && n == 0 {
+			left, err := aliveScript.run(ctx, s.client, s.keys(ref)).Int64()
+			if err == nil && left > 0 {
+				until = time.Now().Add(time.Duration(left) * time.Millisecond)
+			}
+			if err == nil && left == 0 || err != nil && !until.IsZero() && time.Now().After(until) {
 				close(ended)
 				return
 			}
