@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/inovy/hardening/internal/testenv"
 )
 
 const crashDir = "HARDENING_TEST_CRASH_DIR"
@@ -105,11 +107,11 @@ func TestNothingAcknowledgedIsLostWhenTheProcessIsKilled(t *testing.T) {
 // A real disk without room: a file system in memory of 3 MiB.
 func TestARealDiskThatIsFull(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("mounting a small tmpfs needs root on Linux; run as root, for example in a container")
+		testenv.Missing(t, "mounting a small tmpfs needs root on Linux; run as root, for example in a container")
 	}
 	mount := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=3m,mode=0700", "none", mount).CombinedOutput(); err != nil {
-		t.Skipf("a tmpfs can not be mounted here, give the container CAP_SYS_ADMIN: %v %s", err, bytes.TrimSpace(out))
+		testenv.Missing(t, fmt.Sprintf("a tmpfs can not be mounted here, give the container CAP_SYS_ADMIN: %v %s", err, bytes.TrimSpace(out)))
 	}
 	t.Cleanup(func() { _ = exec.CommandContext(context.WithoutCancel(t.Context()), "umount", mount).Run() })
 	cfg := testConfig(filepath.Join(mount, "audit"))
@@ -145,11 +147,11 @@ func TestARealDiskThatIsFull(t *testing.T) {
 
 func TestAReadOnlyDiskIsAFault(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("mounting needs root on Linux; run as root, for example in a container")
+		testenv.Missing(t, "mounting needs root on Linux; run as root, for example in a container")
 	}
 	mount := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=3m,mode=0700,ro", "none", mount).CombinedOutput(); err != nil {
-		t.Skipf("a tmpfs can not be mounted here, give the container CAP_SYS_ADMIN: %v %s", err, bytes.TrimSpace(out))
+		testenv.Missing(t, fmt.Sprintf("a tmpfs can not be mounted here, give the container CAP_SYS_ADMIN: %v %s", err, bytes.TrimSpace(out)))
 	}
 	t.Cleanup(func() { _ = exec.CommandContext(context.WithoutCancel(t.Context()), "umount", mount).Run() })
 	for _, dir := range []string{mount, filepath.Join(mount, "audit")} {

@@ -44,7 +44,7 @@ func Program(t testing.TB, hint string, names ...string) string {
 			return path
 		}
 	}
-	missing(t, names[0]+" is not installed: "+hint)
+	Missing(t, names[0]+" is not installed: "+hint)
 	return ""
 }
 
@@ -52,12 +52,14 @@ func variable(t testing.TB, name, hint string) string {
 	t.Helper()
 	v := os.Getenv(name)
 	if v == "" {
-		missing(t, name+" is not set: "+hint)
+		Missing(t, name+" is not set: "+hint)
 	}
 	return v
 }
 
-func missing(t testing.TB, why string) {
+// Missing skips the test for want of something, or fails it where nothing may be
+// skipped.
+func Missing(t testing.TB, why string) {
 	t.Helper()
 	if os.Getenv("HARDENING_TEST_REQUIRE") != "" {
 		t.Fatal(why)

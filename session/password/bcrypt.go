@@ -18,6 +18,7 @@ const (
 	Bcrypt
 )
 
+// String returns the name: "argon2id" or "bcrypt".
 func (a Algorithm) String() string {
 	switch a {
 	case Argon2id:

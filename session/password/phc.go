@@ -25,6 +25,7 @@ func OWASPMinimum() Params { return Params{MemoryKiB: 19456, Passes: 2, Lanes: 1
 // strong; fewer passes need more memory.
 var owaspEquivalents = [...]Params{{47104, 1, 1}, {19456, 2, 1}, {12288, 3, 1}, {9216, 4, 1}, {7168, 5, 1}}
 
+// String returns the parameters as PHC strings write them: "m=19456,t=2,p=1".
 func (p Params) String() string {
 	return fmt.Sprintf("m=%d,t=%d,p=%d", p.MemoryKiB, p.Passes, p.Lanes)
 }
