@@ -14,6 +14,8 @@ import (
 // It ends when the log is closed and nothing is left to write.
 func (l *Log) commitLoop() {
 	defer close(l.stopped)
+	go l.signAhead()
+	defer l.stopAhead()
 	timer := time.NewTimer(l.untilEpochEnd())
 	defer timer.Stop()
 	for {
@@ -30,10 +32,17 @@ func (l *Log) commitLoop() {
 				break
 			}
 			l.commitBatch(b)
+			if cap(b.lines) <= spareBytes {
+				l.spare = buffer{b.lines, b.hashes}
+			}
 		}
 		timer.Reset(l.untilEpochEnd())
 	}
 }
+
+// spareBytes is the most room that the log keeps for its next batch when a
+// burst is over.
+const spareBytes = 1 << 20
 
 func (l *Log) untilEpochEnd() time.Duration {
 	l.mu.Lock()
@@ -63,7 +72,8 @@ func (l *Log) detach(now time.Time) (b *batch, done bool) {
 			b.next, b.err = l.sealLocked(now)
 		}
 	}
-	l.batch = newBatch(cap(b.lines))
+	l.batch, l.spare = newBatch(l.spare), buffer{}
+	l.ahead.base = nil
 	if b.err == nil {
 		b.err = l.err
 	}
@@ -106,24 +116,20 @@ func (l *Log) write(b *batch) error {
 			return l.fail(err)
 		}
 	}
-	tree := l.tree.clone()
-	for _, h := range b.hashes {
-		tree.add(h)
-	}
-	signed, err := signCheckpoint(l.signer, l.key.Origin, &tree, l.tree.size)
+	signed, err := l.checkpointOf(b)
 	if err != nil {
 		return l.fail(err)
 	}
-	line := appendCheckpointLine(l.scratch[:0], signed)
-	b.lines = append(b.lines, line...)
+	b.lines = append(b.lines, signed.line...)
+	l.aim(b, &signed.tree)
 	if err := l.live.append(b.lines); err != nil {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			err = l.lastWords(err, len(b.hashes))
 		}
 		return l.fail(err)
 	}
-	l.scratch, l.checkpoint = l.checkpoint, line
-	l.tree = tree
+	l.checkpoint = append(l.checkpoint[:0], b.lines[len(b.lines)-len(signed.line):]...)
+	l.tree = signed.tree
 	l.live.records += int64(len(b.hashes))
 	if b.next != nil {
 		if err := l.succeed(b.next); err != nil {
@@ -204,7 +210,7 @@ func (l *Log) lastWords(cause error, lost int) error {
 	if err := os.Truncate(l.live.path, l.live.size); err != nil {
 		return errors.Join(cause, err)
 	}
-	b := newBatch(0)
+	var b batch
 	tree := l.tree.clone()
 	record := appendControl(nil, kindStopped, time.Now(), control{Reason: "disk full", Lost: int64(lost)})
 	h := recordHash(record)

@@ -29,6 +29,7 @@ type Log struct {
 	first    string // verifier key of epoch 0
 	reserved bool   // there is room for last words
 	anchors  *anchorer
+	ahead    *ahead
 	pruning  sync.Mutex // held while segments are removed
 
 	incomplete event.Seldom // events without a mandatory field
@@ -51,7 +52,8 @@ type Log struct {
 	epochEnd   time.Time
 	tree       tree
 	checkpoint []byte // newest C line, with newline
-	scratch    []byte
+	spare      buffer
+	written    int // records of the batch before
 	live       live
 	copied     copied
 }
@@ -73,8 +75,14 @@ type batch struct {
 	err    error
 }
 
-func newBatch(size int) *batch {
-	return &batch{lines: make([]byte, 0, size), done: make(chan struct{})}
+func newBatch(room buffer) *batch {
+	return &batch{lines: room.lines[:0], hashes: room.hashes[:0], done: make(chan struct{})}
+}
+
+// buffer is the room of a batch that is done, for the one after the next.
+type buffer struct {
+	lines  []byte
+	hashes []tlog.Hash
 }
 
 // loss is what BestEffort dropped and the log has not yet been told of.
@@ -112,7 +120,8 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		report:  &reporter{log: slog.New(redactor.Handler(cfg.ErrorLog.Handler())), name: cfg.Name, onError: cfg.OnError},
 		wake:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
-		batch:   newBatch(0),
+		batch:   newBatch(buffer{}),
+		ahead:   newAhead(),
 	}
 	if err := l.open(ctx); err != nil {
 		return nil, errors.Join(err, l.release())
@@ -291,6 +300,7 @@ func (l *Log) addHashedLocked(h tlog.Hash, record []byte) (*batch, int64) {
 	l.nextSeq++
 	b.lines = appendRecordLine(b.lines, seq, h, record)
 	b.hashes = append(b.hashes, h)
+	l.wakeAheadLocked()
 	l.signal()
 	return b, seq
 }

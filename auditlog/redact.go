@@ -193,6 +193,9 @@ func (r *Redactor) String(s string) string { return r.clean(s, 0) }
 
 // clean is String without the patterns in but.
 func (r *Redactor) clean(s string, but patternSet) string {
+	if s == "" {
+		return s
+	}
 	full := s
 	if len(s) > maxScan {
 		s = s[:maxScan] // what is cut here lies behind what is shown

@@ -62,8 +62,8 @@ var fixes = map[string]string{
 
 // texts yields the text fields with the most bytes they may have. The same
 // list shortens what came through the handler.
-func (e *Event) texts() []field {
-	return []field{
+func (e *Event) texts() [24]field {
+	return [...]field{
 		{"Code", &e.Code, maxID}, {"Reason", &e.Reason, maxText},
 		{"Actor.ID", &e.Actor.ID, maxID}, {"Actor.AltID", &e.Actor.AltID, maxID}, {"Actor.Role", &e.Actor.Role, maxID},
 		{"Actor.Org", &e.Actor.Org, maxID}, {"Actor.OnBehalfOf", &e.Actor.OnBehalfOf, maxID}, {"Actor.Session", &e.Actor.Session, maxID},
