@@ -16,6 +16,72 @@ type shape struct {
 // byFirst holds, for each first byte, the shapes that can begin with it.
 var byFirst = index()
 
+// What a byte can be to the walk.
+const (
+	inToken = 1 << iota // a token cannot begin directly behind it: it would belong to it
+	begins              // a shape can begin with it
+	escapes             // '\\' or '%'
+)
+
+// kinds and byPair save the walk most of its work: byPair holds, for the first
+// two bytes, which of groups are the shapes that can begin with them; groups[0]
+// is empty.
+var kinds, byPair, groups = walkTables()
+
+func walkTables() (k *[256]uint8, p *[256]*[256]uint16, groups [][]shape) {
+	k, p, groups = new([256]uint8), new([256]*[256]uint16), [][]shape{nil}
+	for b := range 256 {
+		if alnum[b] {
+			k[b] |= inToken
+		}
+		if byFirst[b] == nil {
+			continue
+		}
+		k[b] |= begins
+		p[b] = new([256]uint16)
+		for _, s := range byFirst[b] {
+			for _, second := range s.seconds() {
+				group := &p[b][second]
+				if *group == 0 {
+					*group = uint16(len(groups)) // #nosec G115 -- at most 65536 pairs, few of them in use
+					groups = append(groups, nil)
+				}
+				groups[*group] = append(groups[*group], s)
+			}
+		}
+	}
+	k['\\'] |= escapes
+	k['%'] |= escapes
+	return k, p, groups
+}
+
+// seconds lists what the second byte of a token can be.
+func (s *shape) seconds() []byte {
+	possible := func(byte) bool { return true } // a run that may end before it or not: not looked into
+	rest := s.parts
+	for n := 1; len(rest) > 0; rest = rest[1:] { // n bytes come before the second one
+		p := &rest[0]
+		if p.class == nil && len(p.literal) > n {
+			return []byte{p.literal[n]}
+		}
+		if p.class != nil && p.least > n {
+			possible = func(b byte) bool { return p.class[b] }
+			break
+		}
+		if p.class != nil && p.most != p.least {
+			break
+		}
+		n -= len(p.literal) + p.least
+	}
+	var all []byte
+	for b := range 256 {
+		if possible(byte(b)) {
+			all = append(all, byte(b))
+		}
+	}
+	return all
+}
+
 func index() *[256][]shape {
 	var t [256][]shape
 	runs := 0
@@ -89,20 +155,34 @@ func Next(s string, from int) (Match, bool) {
 // Next returns the first token at or after from. It allocates nothing.
 func (sc *Scanner) Next(from int) (Match, bool) {
 	s := sc.s
-	inWord := from > 0 && alnum[s[from-1]]
+	before := uint8(0) // what the byte before i is
+	if from > 0 {
+		before = kinds[s[from-1]]
+	}
+	escape := from - 1 // the newest place where an escape may have begun
+	for escape >= 0 && escape >= from-maxEscape && kinds[s[escape]]&escapes == 0 {
+		escape--
+	}
 	for i := from; i < len(s); i++ {
 		b := s[i]
-		if candidates := byFirst[b]; candidates != nil && (!inWord || !alnum[b] || escaped(s, i)) {
+		kind := kinds[b]
+		if kind&begins != 0 && i+1 < len(s) && (before&kind&inToken == 0 || i-escape <= maxEscape && escaped(s, i)) {
+			candidates := groups[byPair[b][s[i+1]]] // no token is a single byte
 			for k := range candidates {
 				if end, ok := sc.match(candidates[k].parts, i); ok {
 					return Match{candidates[k].id, i, blockEnd(candidates[k].id, s, i, end)}, true
 				}
 			}
 		}
-		inWord = alnum[b]
+		if kind&escapes != 0 {
+			escape = i
+		}
+		before = kind
 	}
 	return Match{}, false
 }
+
+const maxEscape = len(`\u003d`)
 
 // escaped reports whether an escape ends before s[i], whose last character is
 // no part of what follows: "\n" in JSON and source code, "%3D" in a URL,
