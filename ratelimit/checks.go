@@ -25,7 +25,7 @@ func (l *Limiter) Check() []hardening.Finding {
 	}
 	rate := 0.0
 	for _, p := range l.ip { // New refuses a Config whose limits are all shadows
-		if r := float64(p.N) / p.Per.Seconds(); !p.Shadow && (rate == 0 || r < rate) {
+		if r := p.perSecond(); !p.Shadow && (rate == 0 || r < rate) {
 			rate = r
 		}
 	}
@@ -37,7 +37,7 @@ func (l *Limiter) Check() []hardening.Finding {
 	strict := 0
 	for _, r := range l.routes {
 		for _, p := range r.limits {
-			if !p.Shadow && float64(p.N)/p.Per.Seconds() <= 1 {
+			if !p.Shadow && p.perSecond() <= 1 {
 				strict++
 				break
 			}

@@ -2,7 +2,9 @@ package ratelimit
 
 import (
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -214,7 +216,7 @@ func checkLimits(f *faults.Collector, field string, limits []Limit) {
 			f.Add(name, l, reason, fix)
 		}
 		for j := range i {
-			if limits[j].Per == l.Per && limits[j].Shadow == l.Shadow {
+			if limits[j].Per == l.Per && limits[j].Shadow == l.Shadow && (limits[j].Burst > 0) == (l.Burst > 0) {
 				f.Add(name, l, "has the same window as another limit beside it", "keep the smaller one")
 				break
 			}
@@ -231,4 +233,25 @@ func (c *Config) mostCharges() int {
 		route = max(route, len(r.Limits))
 	}
 	return len(c.Global) + len(c.IP) + tier + route
+}
+
+// limits goes over every limit with its field.
+func (c *Config) limits() iter.Seq2[string, Limit] {
+	return func(yield func(string, Limit) bool) {
+		lists := map[string][]Limit{"Global": c.Global, "IP": c.IP}
+		for i, t := range c.Tiers {
+			field := fmt.Sprintf("Tiers[%d]", i)
+			lists[field+".User"], lists[field+".IP"], lists[field+".Org"] = t.User, t.IP, t.Org
+		}
+		for i, r := range c.Routes {
+			lists[fmt.Sprintf("Routes[%d].Limits", i)] = r.Limits
+		}
+		for _, field := range slices.Sorted(maps.Keys(lists)) {
+			for i, limit := range lists[field] {
+				if !yield(fmt.Sprintf("%s[%d]", field, i), limit) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -18,8 +18,15 @@ type Limit struct {
 	N int64
 	// Per is the length of the window, from 1 ms to 400 days.
 	Per time.Duration
+	// Burst makes the limit a leaky bucket (GCRA) instead of a window: at most
+	// Burst units at once, which come back at the pace of N in Per. What it
+	// promises is less: any stretch of time t admits at most Burst + N*t/Per, so
+	// a window of length Per up to N + Burst. What it takes does not grow with N,
+	// and callers are slowed down rather than stopped. A cost above Burst never
+	// fits. From 1 to 1 000 000 000. Default: 0, a window.
+	Burst int64
 	// Name is the policy's name in headers, refusals and events. Default: the
-	// rule and the window, such as "user-1m". At most 64 letters, digits, '-',
+	// rule and the window, such as "user-1m", or "user-1m-burst". At most 64 letters, digits, '-',
 	// '_' and '.'.
 	Name string
 	// Shadow tries the limit out: it counts what the others admit, apart from
@@ -92,7 +99,7 @@ func FromRate(r limiter.Rate) (Limit, error) {
 	return l, nil
 }
 
-// Rate is the limit in the words of ulule/limiter.
+// Rate is the limit in the words of ulule/limiter, which have none for Burst.
 func (l Limit) Rate() limiter.Rate {
 	formatted := strconv.FormatInt(l.N, 10) + "-" + l.Per.String()
 	for unit, per := range map[string]time.Duration{"S": time.Second, "M": time.Minute, "H": time.Hour, "D": 24 * time.Hour} {
@@ -103,8 +110,25 @@ func (l Limit) Rate() limiter.Rate {
 	return limiter.Rate{Formatted: formatted, Period: l.Per, Limit: l.N}
 }
 
-// String reads as "100 per 1m0s".
-func (l Limit) String() string { return strconv.FormatInt(l.N, 10) + " per " + l.Per.String() }
+// String reads as "100 per 1m0s", and "100 per 1m0s in bursts of 20".
+func (l Limit) String() string {
+	s := strconv.FormatInt(l.N, 10) + " per " + l.Per.String()
+	if l.Burst > 0 {
+		s += " in bursts of " + strconv.FormatInt(l.Burst, 10)
+	}
+	return s
+}
+
+// perSecond is what a window of the limit admits at most, for each second.
+func (l *Limit) perSecond() float64 { return float64(l.N+l.Burst) / l.Per.Seconds() }
+
+// capacity is what the limit admits at once.
+func (l *Limit) capacity() int64 {
+	if l.Burst > 0 {
+		return l.Burst
+	}
+	return l.N
+}
 
 // fault says what is wrong with the limit and how to mend it.
 func (l Limit) fault() (reason, fix string) {
@@ -117,6 +141,8 @@ func (l Limit) fault() (reason, fix string) {
 		return "has a window shorter than a millisecond", "set Per to at least 1ms"
 	case l.Per > maxPer:
 		return "has a window longer than 400 days", "set Per to at most 9600h"
+	case l.Burst < 0 || l.Burst > maxN:
+		return "has a burst that cannot be counted", "set Burst to at most 1000000000, or leave it 0 for a window"
 	case l.OnOutage > DangerouslyOpen:
 		return "has an unknown OnOutage", "use Local, Closed or DangerouslyOpen"
 	case l.Name != "" && !validName(l.Name):

@@ -32,6 +32,7 @@ type Limiter struct {
 	pool      sync.Pool // of *work
 	inFlight  inFlight
 	blocks    blocks
+	refunds   refunds
 }
 
 // policy is one limit with everything that does not change between requests.
@@ -39,6 +40,10 @@ type policy struct {
 	Limit
 	rule   string // counter: the same rule and window share usage
 	hashed key    // rule and window as Limiter.memory hashes them
+}
+
+func (p *policy) charge(who Subject, cost int64) Charge {
+	return Charge{Rule: p.rule, Subject: who, N: p.N, Per: p.Per, Cost: cost, Burst: p.Burst, rule: p.hashed}
 }
 
 type tier struct {
@@ -75,6 +80,13 @@ func New(cfg Config) (*Limiter, error) {
 	for i, r := range cfg.Routes {
 		if reason, fix := register(l.mux, cfg.Routes[:i], r.Pattern); reason != "" {
 			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, reason, fix)
+		}
+	}
+	if _, ok := cfg.Store.(fromUlule); ok {
+		for field, p := range cfg.limits() {
+			if p.Burst > 0 {
+				f.Add(field+".Burst", p.Burst, "is more than a store of ulule/limiter can count", "leave it 0, or use another Store")
+			}
 		}
 	}
 	f.NilInside("Store", cfg.Store, "leave it nil for a store in memory, or make one with NewMemoryStore")
@@ -146,13 +158,16 @@ func (l *Limiter) policies(kind, rule string, limits []Limit) []policy {
 	for _, limit := range limits {
 		if limit.Name == "" {
 			limit.Name = kind + "-" + per(limit.Per)
+			if limit.Burst > 0 {
+				limit.Name += "-burst"
+			}
 		}
 		p := policy{Limit: limit, rule: rule}
 		if limit.Shadow {
 			p.rule += "~shadow" // a trial counts apart from the limit it may replace
 		}
 		if l.memory != nil {
-			p.hashed = l.memory.ruleKey(p.rule, int64(limit.Per))
+			p.hashed = l.memory.ruleKey(p.rule, ruleWindow(limit.Per, limit.Burst))
 		}
 		out = append(out, p)
 	}
@@ -191,6 +206,8 @@ type Decision struct {
 	// Degraded says that a store which nodes share was away, and this node
 	// decided by its own share.
 	Degraded bool
+
+	receipt receipt
 }
 
 // ErrRoute is returned for a Request whose Route is not in [Config.Routes].
@@ -215,7 +232,10 @@ func (l *Limiter) take(ctx context.Context, r *Request, requestID string, d *Dec
 		l.events.storeFailed(ctx, err)
 		return nil, err
 	}
-	if !d.Allowed && l.cfg.DangerouslyReportOnly && d.Policy != policyBlocked {
+	switch {
+	case d.Allowed:
+		d.receipt.by, d.receipt.from = l, *r
+	case l.cfg.DangerouslyReportOnly && d.Policy != policyBlocked:
 		d.Allowed, d.ReportOnly = true, true
 	}
 	l.report(ctx, r, d, requestID)
@@ -230,7 +250,7 @@ const nearFrom = 10
 func (l *Limiter) report(ctx context.Context, r *Request, d *Decision, requestID string) {
 	if !d.Allowed || d.ReportOnly {
 		l.events.exceeded(ctx, r, *d, requestID)
-	} else if n := d.Limit.N; n >= nearFrom && d.Remaining <= n/5 {
+	} else if n := d.Limit.capacity(); n >= nearFrom && d.Remaining <= n/5 {
 		l.events.near(ctx, r, d, requestID)
 	}
 	for _, name := range d.Shadowed {
@@ -258,8 +278,8 @@ func (l *Limiter) Reset(ctx context.Context, r Request) error {
 	var charges []Charge
 	add := func(ps []policy) {
 		for i := range ps {
-			c := Charge{Rule: ps[i].rule, Subject: who, N: ps[i].N, Per: ps[i].Per, Cost: 1}
-			same := func(o Charge) bool { return o.Rule == c.Rule && o.Per == c.Per }
+			c := ps[i].charge(who, 1)
+			same := func(o Charge) bool { return o.Rule == c.Rule && o.Per == c.Per && (o.Burst > 0) == (c.Burst > 0) }
 			if !slices.ContainsFunc(charges, same) {
 				charges = append(charges, c)
 			}
@@ -299,7 +319,7 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 		return nil, nil
 	}
 	if p, who := l.only(r); p != nil {
-		c := Charge{Rule: p.rule, Subject: who, N: p.N, Per: p.Per, Cost: max(r.Cost, 1), rule: p.hashed}
+		c := p.charge(who, max(r.Cost, 1))
 		var s State
 		d.Allowed = l.memory.decideOne(&c, &s, take)
 		if !d.Allowed {
@@ -324,6 +344,9 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 		return nil, err
 	}
 	p := bind(w, d)
+	if d.Allowed && take {
+		d.receipt.keep(w.states)
+	}
 	for i := range w.trial {
 		if !take || !d.Allowed { // what is refused anyway tries nothing
 			break
@@ -333,6 +356,8 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 			l.events.storeFailed(ctx, err) // a trial refuses nobody
 		case !fits:
 			d.Shadowed = append(d.Shadowed, w.shadow[i].Name)
+		default:
+			d.receipt.keepTrial(len(w.charges), i, w.verdict[0].At)
 		}
 	}
 	return p, nil
@@ -359,7 +384,7 @@ func (l *Limiter) collect(w *work, r *Request) bool {
 	add := func(ps []policy, s Subject) {
 		for i := range ps {
 			p := &ps[i]
-			c := Charge{Rule: p.rule, Subject: s, N: p.N, Per: p.Per, Cost: cost, rule: p.hashed}
+			c := p.charge(s, cost)
 			if p.Shadow {
 				w.shadow, w.trial = append(w.shadow, p), append(w.trial, c)
 				continue
@@ -456,6 +481,7 @@ func bind(w *work, d *Decision) *policy {
 func (d *Decision) bindTo(p *policy, s *State) {
 	d.Policy, d.Limit = p.Name, p.Limit
 	d.Degraded = s.Degraded
+	d.receipt.at = s.At
 	d.Remaining, d.RetryAfter, d.ResetAfter = s.Remaining, s.RetryAfter, s.ResetAfter
 }
 

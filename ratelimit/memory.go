@@ -87,7 +87,7 @@ func (s *MemoryStore) now() int64 { return max(int64(time.Since(s.base)), 0) }
 const maxCharges = 16
 
 // ErrCharges is returned for a call with more than 16 charges, fewer states
-// than charges, or a charge whose N, Per or Cost is out of range.
+// than charges, or a charge whose N, Per, Cost or Burst is out of range.
 var ErrCharges = errors.New("ratelimit: charges that cannot be counted")
 
 func countable(charges []Charge, states int) bool {
@@ -96,7 +96,7 @@ func countable(charges []Charge, states int) bool {
 	}
 	for i := range charges {
 		c := &charges[i]
-		if c.N < 1 || c.N > maxN || c.Per < minPer || c.Per > maxPer || c.Cost < 1 {
+		if c.N < 1 || c.N > maxN || c.Per < minPer || c.Per > maxPer || c.Cost < 1 || c.Burst < 0 || c.Burst > maxN {
 			return false
 		}
 	}
@@ -204,7 +204,7 @@ func (s *MemoryStore) decideOne(c *Charge, st *State, take bool) bool {
 				w.hit(c.Cost)
 				full := w.full(now, int64(c.Per))
 				sh.mu.Unlock()
-				*st = State{Fits: true, Remaining: left, ResetAfter: time.Duration(full)}
+				*st = State{Fits: true, Remaining: left, ResetAfter: time.Duration(full), At: stamp(now)}
 				return true
 			}
 		}
@@ -226,10 +226,35 @@ func (s *MemoryStore) Reset(_ context.Context, charges []Charge) error {
 	var d decision
 	s.lock(&d, charges)
 	defer s.unlock(&d)
+	now := s.now()
 	for i := range charges {
 		own := &s.shards[d.shards[i]].own
 		if at := own.find(d.keys[i]); at >= 0 {
-			own.entries[at].w.reset()
+			own.entries[at].w.reset(now, int64(charges[i].Per))
+		}
+	}
+	return nil
+}
+
+// stamp is a time as [State.At] has it, which is never 0.
+func stamp(now int64) int64 { return now + 1 }
+
+// Refund implements [Store]. What was taken from an overflow window that others
+// share is not given back.
+func (s *MemoryStore) Refund(_ context.Context, charges []Charge, taken []State) error {
+	if !countable(charges, len(taken)) {
+		return ErrCharges
+	}
+	var d decision
+	s.lock(&d, charges)
+	defer s.unlock(&d)
+	now := s.now()
+	for i := range charges {
+		own := &s.shards[d.shards[i]].own
+		if at := taken[i].At; at > 0 && at <= stamp(now) {
+			if e := own.find(d.keys[i]); e >= 0 {
+				own.entries[e].w.giveBack(&charges[i], at-stamp(0), now)
+			}
 		}
 	}
 	return nil

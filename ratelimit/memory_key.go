@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
+	"time"
 )
 
 // key is a keyed hash of 128 bits: two subjects never meet in one.
@@ -21,6 +22,14 @@ func (s *MemoryStore) ruleKey(rule string, per int64) key {
 		return maphash.Bytes(seed, b[:])
 	}
 	return key{hash(s.lo), hash(s.hi)}
+}
+
+// ruleWindow is a window for ruleKey, with a range of its own for leaky ones.
+func ruleWindow(per time.Duration, burst int64) int64 {
+	if burst > 0 {
+		return -int64(per)
+	}
+	return int64(per)
 }
 
 // subjectKey is the key of a subject under a rule. What precedes the name has
@@ -53,7 +62,7 @@ func (s *MemoryStore) ruleOf(c *Charge) key {
 	if c.rule != (key{}) {
 		return c.rule
 	}
-	return s.ruleKey(c.Rule, int64(c.Per))
+	return s.ruleKey(c.Rule, ruleWindow(c.Per, c.Burst))
 }
 
 func (s *MemoryStore) keyOf(c *Charge) key {

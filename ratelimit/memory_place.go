@@ -28,7 +28,7 @@ func (s *MemoryStore) find(sh *shard, c *Charge, k key, now int64, brought int) 
 	over := s.overflowKey(c)
 	i := sh.spilled.find(over)
 	switch {
-	case i >= 0 && (full || sh.spilled.entries[i].w.used(now, int64(c.Per)) > 0):
+	case i >= 0 && (full || sh.spilled.entries[i].w.usage(c, now) > 0):
 		return place{w: sh.spilled.entries[i].w, k: over, at: i, shared: true}
 	case !full:
 		return place{k: k, fresh: true}
@@ -47,11 +47,11 @@ func windowBytes(words int) int64 {
 func (p *place) judge(c *Charge, st *State, now int64) bool {
 	switch {
 	case p.none:
-		p.used = c.N
+		p.used = c.Capacity()
 	case p.w != nil:
-		p.used = p.w.used(now, int64(c.Per))
+		p.used = p.w.usage(c, now)
 	}
-	left := c.N - p.used // negative after a change to a smaller N
+	left := c.Capacity() - p.used // negative after a change to a smaller N
 	*st = State{Fits: c.Cost <= left, Remaining: max(left, 0)}
 	return st.Fits
 }
@@ -62,18 +62,21 @@ func (s *MemoryStore) settle(sh *shard, p *place, c *Charge, st *State, now int6
 	case take:
 		s.record(sh, p, c, now)
 		st.Remaining -= c.Cost
-	case c.Cost > c.N:
+		if !p.shared {
+			st.At = stamp(now)
+		}
+	case c.Cost > c.Capacity():
 		st.RetryAfter = -1
 	case p.none:
 		st.RetryAfter = c.Per
 	case !st.Fits:
-		st.RetryAfter = time.Duration(p.w.room(now, int64(c.Per), p.used, c.Cost, c.N))
+		st.RetryAfter = time.Duration(p.w.wait(c, now, p.used))
 	}
 	switch {
 	case p.none:
 		st.ResetAfter = c.Per
 	case p.w != nil:
-		st.ResetAfter = time.Duration(p.w.full(now, int64(c.Per)))
+		st.ResetAfter = time.Duration(max(p.w.full(now, int64(c.Per)), 0))
 	}
 }
 
@@ -85,10 +88,10 @@ func (s *MemoryStore) record(sh *shard, p *place, c *Charge, now int64) {
 	}
 	before := len(p.w)
 	if p.w == nil {
-		p.w = newWindow(c.N)
-		p.w.used(now, int64(c.Per))
+		p.w = windowFor(c)
+		p.w.usage(c, now)
 	}
-	p.w = p.w.add(now, int64(c.Per), c.Cost, c.N, maxWords)
+	p.w = p.w.record(c, now, maxWords)
 	t := &sh.own
 	if p.shared {
 		t = &sh.spilled

@@ -20,6 +20,9 @@ type Charge struct {
 	N       int64
 	Per     time.Duration
 	Cost    int64 // at least 1
+	// Burst makes it a leaky bucket that holds Burst and loses N in Per; 0 is a
+	// window. See [Limit].
+	Burst int64
 	// OnOutage is what a shared store does with the charge when it cannot count:
 	// a Closed one is answered with ErrOutage, an open one fits.
 	OnOutage Outage
@@ -34,6 +37,17 @@ type State struct {
 	RetryAfter time.Duration // until the cost fits; 0 if it fits; negative if it never will
 	ResetAfter time.Duration // until nothing is counted any more
 	Degraded   bool          // decided without the store that the nodes share
+	// At is the time of the store's clock at which it consumed the charge, for
+	// Refund. 0 if it did not, or cannot give back.
+	At int64
+}
+
+// Capacity is what the charge admits at once: Burst, or N without one.
+func (c *Charge) Capacity() int64 {
+	if c.Burst > 0 {
+		return c.Burst
+	}
+	return c.N
 }
 
 // Store counts. Implementations are safe for concurrent use.
@@ -42,10 +56,16 @@ type Store interface {
 	// only then: a refusal consumes nothing anywhere. It fills states, which is
 	// as long as charges. Two charges of one call never name the same rule and
 	// subject. Usage belongs to rule, subject and window: it stays when N
-	// changes.
+	// changes. A charge with Burst and one without are counted apart; a
+	// store that has no leaky buckets answers a Burst with [ErrCharges].
 	TakeAll(ctx context.Context, charges []Charge, states []State) (bool, error)
 	// PeekAll fills states as TakeAll would, and consumes nothing.
 	PeekAll(ctx context.Context, charges []Charge, states []State) (bool, error)
+	// Refund gives back what TakeAll consumed for these charges when it filled
+	// these states, and no more than is still counted of it: nothing of a window
+	// that has passed or that was reset since. The caller gives back once. A
+	// store that cannot give back sets no State.At and returns [ErrRefund].
+	Refund(ctx context.Context, charges []Charge, taken []State) error
 	// Reset forgets what the charges' rules and subjects have used.
 	Reset(ctx context.Context, charges []Charge) error
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -132,6 +133,8 @@ func (u toUlule) Reset(ctx context.Context, key string, rate limiter.Rate) (limi
 //   - Every limit is one or two round trips.
 //   - Keys are hashed without a secret: who reads the store can find an address
 //     by trying all.
+//   - It gives nothing back: [Limiter.Refund] fails with [ErrRefund].
+//   - It has no leaky buckets: New refuses a [Limit] with Burst.
 //   - Its errors are errors of the limiter: 503, where ratelimit/redislimit
 //     would count on each node.
 func FromUlule(s limiter.Store) Store { return fromUlule{s} }
@@ -223,9 +226,15 @@ func (u fromUlule) Reset(ctx context.Context, charges []Charge) error {
 	return nil
 }
 
+// Refund implements [Store]: a negative Increment would not be safe.
+func (u fromUlule) Refund(context.Context, []Charge, []State) error { return ErrRefund }
+
 func (u fromUlule) check(charges []Charge, states []State) error {
 	if u.store == nil {
 		return ErrStore
+	}
+	if slices.ContainsFunc(charges, func(c Charge) bool { return c.Burst > 0 }) {
+		return fmt.Errorf("%w: a burst", ErrCharges)
 	}
 	return CheckCharges(charges, states)
 }

@@ -55,6 +55,14 @@ func (w window) at(head, i int) int64 {
 	return int64(w[ringHeader+head])
 }
 
+func (w window) setAt(head, i int, hit int64) {
+	size := len(w) - ringHeader
+	if head += i; head >= size {
+		head -= size
+	}
+	w[ringHeader+head] = uint64(hit)
+}
+
 func bucketWidth(per int64) int64 { return (per + subBuckets - 1) / subBuckets }
 
 func (w window) sum() int64 { return int64(w[0] &^ bucketed) }
@@ -186,6 +194,9 @@ func (w window) room(now, per, used, cost, n int64) int64 {
 // full is how long from now until nothing is counted any more: not positive if
 // that is so.
 func (w window) full(now, per int64) int64 {
+	if w.isLeaky() {
+		return int64(w[2]) - now
+	}
 	if w.isBucketed() {
 		if w.sum() == 0 {
 			return 0
@@ -205,12 +216,17 @@ func (w window) idle(now, per, since int64) bool {
 	return left == 0 || left <= -since
 }
 
-// reset forgets every hit.
-func (w window) reset() {
-	if w.isBucketed() {
+// reset forgets every hit. Buckets go on with the next one, so that a refund of
+// an older hit does not take a newer one for it.
+func (w window) reset(now, per int64) {
+	switch {
+	case w.isLeaky():
+		w[0], w[1], w[2], w[3], w[4] = leaky, uint64(now), 0, uint64(now), 0
+	case w.isBucketed():
 		clear(w[bucketHeader:])
 		w[0] = bucketed
-		return
+		w[1] = max(w[1], uint64(now/bucketWidth(per))+1)
+	default:
+		w.setRing(0, 0)
 	}
-	w.setRing(0, 0)
 }

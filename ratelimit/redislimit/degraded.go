@@ -27,7 +27,7 @@ func (s *Store) degraded(ctx context.Context, mode string, keys []string, charge
 		case ratelimit.Closed:
 			return false, ratelimit.ErrOutage
 		case ratelimit.DangerouslyOpen:
-			states[i] = ratelimit.State{Fits: c.Cost <= c.N, Remaining: c.N, Degraded: true}
+			states[i] = ratelimit.State{Fits: c.Cost <= c.Capacity(), Remaining: c.Capacity(), Degraded: true}
 			if !states[i].Fits {
 				states[i].RetryAfter = -1
 				seeded = false
@@ -35,9 +35,9 @@ func (s *Store) degraded(ctx context.Context, mode string, keys []string, charge
 			continue
 		}
 		sd := s.last.seed(keys[i], now)
-		room := min(c.N+s.nodes-1, most)
+		room := s.room(c)
 		l := *c
-		l.N = max(room-sd.used, 1)
+		setCapacity(&l, max(room-sd.used, 1))
 		l.Cost = min(c.Cost, never) * s.nodes
 		if room <= sd.used {
 			seeded = false
@@ -45,7 +45,7 @@ func (s *Store) degraded(ctx context.Context, mode string, keys []string, charge
 		local, index, seeds = append(local, l), append(index, i), append(seeds, sd)
 	}
 	ask := s.local.PeekAll
-	if mode == "t" && seeded {
+	if mode == modeTake && seeded {
 		ask = s.local.TakeAll
 	}
 	got := make([]ratelimit.State, len(local))
@@ -56,7 +56,7 @@ func (s *Store) degraded(ctx context.Context, mode string, keys []string, charge
 	for j, i := range index {
 		c, st := &charges[i], got[j]
 		left := st.Remaining
-		if min(c.N+s.nodes-1, most) <= seeds[j].used {
+		if s.room(c) <= seeds[j].used {
 			st.Fits, left = false, 0
 		}
 		st.Degraded = true
@@ -70,11 +70,22 @@ func (s *Store) degraded(ctx context.Context, mode string, keys []string, charge
 	return ok && seeded, nil
 }
 
+// room is what a charge admits at once where each unit counts for every node.
+func (s *Store) room(c *ratelimit.Charge) int64 { return min(c.Capacity()+s.nodes-1, most) }
+
+func setCapacity(c *ratelimit.Charge, n int64) {
+	if c.Burst > 0 {
+		c.Burst = n
+	} else {
+		c.N = n
+	}
+}
+
 // retry is how long from now until a charge that was refused fits, should Redis
 // stay away: when the local window has room beside the seed, or when the seed
 // is over and it has room without.
 func (s *Store) retry(ctx context.Context, c, local *ratelimit.Charge, beside, seed time.Duration) time.Duration {
-	if c.Cost > c.N {
+	if c.Cost > c.Capacity() {
 		return -1
 	}
 	if seed <= 0 {
@@ -84,7 +95,7 @@ func (s *Store) retry(ctx context.Context, c, local *ratelimit.Charge, beside, s
 		return c.Per // more than this node's share: it fits when Redis is back
 	}
 	alone := *local
-	alone.N = min(c.N+s.nodes-1, most)
+	setCapacity(&alone, s.room(c))
 	var st [1]ratelimit.State
 	if _, err := s.local.PeekAll(ctx, []ratelimit.Charge{alone}, st[:]); err != nil || st[0].RetryAfter < 0 {
 		return c.Per

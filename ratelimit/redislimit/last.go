@@ -109,12 +109,3 @@ func (l *lastKnown) seed(key string, now time.Time) seed {
 	}
 	return seed{}
 }
-
-func (l *lastKnown) forget(keys []string) {
-	for _, k := range keys {
-		s := l.shard(k)
-		s.mu.Lock()
-		delete(s.keys, k)
-		s.mu.Unlock()
-	}
-}

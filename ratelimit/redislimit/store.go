@@ -156,12 +156,12 @@ func keepsDeadlines(c redis.UniversalClient) bool {
 
 // TakeAll implements [ratelimit.Store].
 func (s *Store) TakeAll(ctx context.Context, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
-	return s.decide(ctx, "t", charges, states)
+	return s.decide(ctx, modeTake, charges, states)
 }
 
 // PeekAll implements [ratelimit.Store].
 func (s *Store) PeekAll(ctx context.Context, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
-	return s.decide(ctx, "p", charges, states)
+	return s.decide(ctx, modePeek, charges, states)
 }
 
 func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
@@ -175,22 +175,7 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	if !s.breaker.admits(time.Now()) {
 		return s.degraded(ctx, mode, keys, charges, states)
 	}
-	argv := make([]any, 1, 1+4*len(charges))
-	argv[0] = mode
-	for i := range charges {
-		c := &charges[i]
-		per, width := int64((c.Per+time.Microsecond-1)/time.Microsecond), int64(0)
-		if c.N > exactMost {
-			width = (per + subBuckets - 1) / subBuckets
-		}
-		argv = append(argv, c.N, per, min(c.Cost, never), width)
-	}
-	callCtx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	reply, err := decide.Run(callCtx, s.client, keys, argv...).Int64Slice()
-	if err == nil && len(reply) != 2+4*len(charges) {
-		err = fmt.Errorf("redislimit: an answer of %d numbers", len(reply))
-	}
+	reply, err := s.run(ctx, mode, keys, charges, nil)
 	if err != nil && ctx.Err() != nil {
 		s.breaker.abandoned()
 		return false, ctx.Err() // the caller has gone: that says nothing about Redis
@@ -199,23 +184,60 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	if err != nil {
 		return s.degraded(ctx, mode, keys, charges, states)
 	}
+	all := reply[0] == 1
 	now, vanished := time.Now(), false
 	for i := range charges {
 		c := &charges[i]
 		used, retry, reset, found := reply[2+4*i], reply[3+4*i], reply[4+4*i], reply[5+4*i]
-		gone := s.last.note(keys[i], usage{used: used, n: c.N, server: reply[1], reset: reset, at: now}, found == 1)
+		gone := s.last.note(keys[i], usage{used: used, n: c.Capacity(), server: reply[1], reset: reset, at: now}, found == 1)
 		vanished = vanished || gone
 		states[i] = ratelimit.State{
 			Fits:       retry == 0,
-			Remaining:  max(c.N-used, 0),
+			Remaining:  max(c.Capacity()-used, 0),
 			RetryAfter: time.Duration(retry) * time.Microsecond,
 			ResetAfter: time.Duration(reset) * time.Microsecond,
+		}
+		if all && mode == modeTake {
+			states[i].At = reply[1]
 		}
 	}
 	if vanished {
 		_ = s.sink.Emit(ctx, event.StoreReset, slog.String(event.KeyReason, "counters that were still needed are gone from Redis: a flush, an eviction or a failover; limits begin anew"))
 	}
-	return reply[0] == 1, nil
+	return all, nil
+}
+
+// Modes of the script.
+const (
+	modeTake     = "t"
+	modePeek     = "p"
+	modeGiveBack = "g"
+	modeReset    = "z"
+)
+
+// run calls the script. taken says when the charges were taken, for modes that
+// need it.
+func (s *Store) run(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) ([]int64, error) {
+	argv := make([]any, 1, 1+6*len(charges))
+	argv[0] = mode
+	for i := range charges {
+		c := &charges[i]
+		per, width, at := int64((c.Per+time.Microsecond-1)/time.Microsecond), int64(0), int64(0)
+		if c.N > exactMost {
+			width = (per + subBuckets - 1) / subBuckets
+		}
+		if taken != nil {
+			at = taken[i].At
+		}
+		argv = append(argv, c.N, per, min(c.Cost, never), width, c.Burst, at)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	reply, err := decide.Run(ctx, s.client, keys, argv...).Int64Slice()
+	if err == nil && len(reply) != 2+4*len(charges) {
+		err = fmt.Errorf("redislimit: an answer of %d numbers", len(reply))
+	}
+	return reply, err
 }
 
 const (
@@ -243,19 +265,61 @@ func (s *Store) Reset(ctx context.Context, charges []ratelimit.Charge) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	// An empty value, not a deleted key: a key that is gone means a flush.
-	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for i, k := range keys {
-			p.Set(ctx, k, "1 ", charges[i].Per)
-		}
-		return nil
-	})
-	if err == nil {
-		s.last.forget(keys)
+	return s.change(ctx, modeReset, keys, charges, nil)
+}
+
+// change gives back or resets. It is never repeated: what timed out may have
+// been done.
+func (s *Store) change(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) error {
+	if !s.breaker.admits(time.Now()) {
+		return ratelimit.ErrOutage
 	}
-	return err
+	reply, err := s.run(ctx, mode, keys, charges, taken)
+	if err != nil && ctx.Err() != nil {
+		s.breaker.abandoned()
+		return ctx.Err()
+	}
+	s.note(ctx, err)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for i := range charges {
+		used, reset := reply[2+4*i], reply[4+4*i]
+		s.last.note(keys[i], usage{used: used, n: charges[i].Capacity(), server: reply[1], reset: reset, at: now}, true)
+	}
+	return nil
+}
+
+// Refund implements [ratelimit.Store]. What was taken while Redis was away is
+// given back to this node's memory; what was taken from Redis only while Redis
+// answers: else the error is [ratelimit.ErrOutage] or the client's.
+func (s *Store) Refund(ctx context.Context, charges []ratelimit.Charge, taken []ratelimit.State) error {
+	if err := ratelimit.CheckCharges(charges, taken); err != nil || len(charges) == 0 {
+		return err
+	}
+	var local, shared []ratelimit.Charge
+	var here, there []ratelimit.State
+	for i := range charges {
+		c := charges[i]
+		switch {
+		case taken[i].At == 0:
+		case taken[i].Degraded:
+			c.Cost = min(c.Cost, never) * s.nodes
+			local, here = append(local, c), append(here, taken[i])
+		default:
+			shared, there = append(shared, c), append(there, taken[i])
+		}
+	}
+	err := s.local.Refund(ctx, local, here)
+	if err != nil || len(shared) == 0 {
+		return err
+	}
+	keys, err := s.names(shared)
+	if err != nil {
+		return err
+	}
+	return s.change(ctx, modeGiveBack, keys, shared, there)
 }
 
 // names are the keys of the charges.
@@ -275,6 +339,9 @@ func (s *Store) names(charges []ratelimit.Charge) ([]string, error) {
 	for i := range charges {
 		c := &charges[i]
 		b := make([]byte, 0, 64)
+		if c.Burst > 0 {
+			b = append(b, 0) // which no window's length is
+		}
 		b = binary.AppendUvarint(b, uint64(c.Per))
 		addr := c.Subject.Addr.AsSlice()
 		for _, part := range []string{c.Rule, string(addr), c.Subject.Name} {

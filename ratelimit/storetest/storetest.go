@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,6 +31,7 @@ type Subject struct {
 }
 
 // Run tests the store against every clause of the contract, each as a subtest.
+// What a store may lack, refunds and leaky buckets, is skipped if it says so.
 func Run(t *testing.T, s Subject) {
 	if s.Around == nil {
 		s.Around = func(t *testing.T, test func(*testing.T)) { test(t) }
@@ -47,6 +49,12 @@ func Run(t *testing.T, s Subject) {
 		{"a peek consumes nothing, a reset forgets", false, peekAndReset},
 		{"usage stays when N changes", false, changeOfN},
 		{"what cannot be counted is refused with ErrCharges", false, hostile},
+		{"a refund gives back what was taken, and no more", false, refund},
+		{"a leaky bucket and a window are counted apart", false, kinds},
+		{"a refund gives nothing back of what is past or was reset", true, lateRefund},
+		{"a refund takes back the admission that it names", true, namedRefund},
+		{"a leaky bucket admits at most Burst and its pace", true, leaky},
+		{"a leaky bucket gives back what has not leaked", true, leakyRefund},
 		{"no window admits more than N at any phase", true, anyWindow},
 		{"RetryAfter is when it fits", true, retryAfter},
 	} {
@@ -54,8 +62,27 @@ func Run(t *testing.T, s Subject) {
 			if c.clock && s.Advance == nil {
 				t.Skip("the subject's clock cannot be moved")
 			}
-			s.Around(t, func(t *testing.T) { c.test(t, s.New(t), s) })
+			s.Around(t, func(t *testing.T) {
+				store := s.New(t)
+				lacks(t, store, c.name)
+				c.test(t, store, s)
+			})
 		})
+	}
+}
+
+// lacks skips a test of what the store says it does not have.
+func lacks(t *testing.T, s ratelimit.Store, name string) {
+	c := charge("lacks", 1, 1)
+	if strings.Contains(name, "refund") || strings.Contains(name, "gives back") {
+		if err := s.Refund(context.Background(), []ratelimit.Charge{c}, make([]ratelimit.State, 1)); errors.Is(err, ratelimit.ErrRefund) {
+			t.Skip("the store gives nothing back")
+		}
+	}
+	if c.Burst = 1; strings.Contains(name, "leaky") {
+		if _, err := s.PeekAll(context.Background(), []ratelimit.Charge{c}, make([]ratelimit.State, 1)); errors.Is(err, ratelimit.ErrCharges) {
+			t.Skip("the store has no leaky buckets")
+		}
 	}
 }
 

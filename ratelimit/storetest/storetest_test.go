@@ -55,6 +55,13 @@ func (b broken) TakeAll(ctx context.Context, cs []ratelimit.Charge, st []ratelim
 			if mine[i].Subject.Addr.IsValid() {
 				mine[i].Subject.Name, mine[i].Subject.Addr = mine[i].Subject.Addr.String()+mine[i].Subject.Name, netip.Addr{}
 			}
+		case "bursts are windows":
+			mine[i].N, mine[i].Burst = mine[i].Capacity(), 0
+			if cs[i].Burst > 0 {
+				mine[i].Rule += "burst"
+			}
+		case "kinds share a counter":
+			mine[i].Burst = 0
 		case "what is hostile is made good":
 			mine[i].N, mine[i].Cost = max(mine[i].N, 1), max(mine[i].Cost, 1)
 		}
@@ -93,6 +100,11 @@ func (b broken) TakeAll(ctx context.Context, cs []ratelimit.Charge, st []ratelim
 		return ok, err
 	}
 	ok, err := b.Store.TakeAll(ctx, mine, st)
+	for i := range st {
+		if b.fault == "a refusal can be given back" && st[i].At == 0 {
+			st[i].At = 1
+		}
+	}
 	for i := range mine {
 		if err == nil && b.fault == "RetryAfter is early" && st[i].RetryAfter > 0 {
 			st[i].RetryAfter /= 2
@@ -106,6 +118,25 @@ func (b broken) PeekAll(ctx context.Context, cs []ratelimit.Charge, st []ratelim
 		return b.Store.TakeAll(ctx, cs, st)
 	}
 	return b.Store.PeekAll(ctx, cs, st)
+}
+
+func (b broken) Refund(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) error {
+	mine, taken := slices.Clone(cs), slices.Clone(st)
+	for i := range min(len(mine), len(taken)) {
+		switch b.fault {
+		case "a refund does nothing":
+			taken[i].At = 0
+		case "a refund gives back too much":
+			mine[i].Cost *= 2
+		}
+	}
+	if b.fault == "a refund is a reset" {
+		if err := ratelimit.CheckCharges(cs, st); err != nil {
+			return err
+		}
+		return b.Store.Reset(ctx, cs)
+	}
+	return b.Store.Refund(ctx, mine, taken)
 }
 
 func (b broken) Reset(ctx context.Context, cs []ratelimit.Charge) error {
@@ -144,6 +175,12 @@ func TestABrokenStoreFails(t *testing.T) {
 		"a reset does nothing":         "a_peek_consumes_nothing,_a_reset_forgets",
 		"usage is lost when N changes": "usage_stays_when_N_changes",
 		"what is hostile is made good": "what_cannot_be_counted_is_refused_with_ErrCharges",
+		"a refund does nothing":        "a_refund_gives_back_what_was_taken,_and_no_more",
+		"a refusal can be given back":  "a_refund_gives_back_what_was_taken,_and_no_more",
+		"a refund is a reset":          "a_refund_gives_nothing_back_of_what_is_past_or_was_reset",
+		"a refund gives back too much": "a_refund_gives_back_what_was_taken,_and_no_more",
+		"bursts are windows":           "a_leaky_bucket_admits_at_most_Burst_and_its_pace",
+		"kinds share a counter":        "a_leaky_bucket_and_a_window_are_counted_apart",
 		"windows are fixed":            "no_window_admits_more_than_N_at_any_phase",
 		"RetryAfter is early":          "RetryAfter_is_when_it_fits",
 	} {

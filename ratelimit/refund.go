@@ -1,0 +1,157 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+var (
+	// ErrRefund is returned by [Limiter.Refund] for a Decision that took nothing,
+	// that another Limiter made, or that was given back before, and by a store
+	// that cannot give back.
+	ErrRefund = errors.New("ratelimit: nothing to give back")
+	// ErrRefunds is returned by [Limiter.Refund] while it remembers 65536
+	// refunds, as many as it can without forgetting one.
+	ErrRefunds = errors.New("ratelimit: too many refunds")
+)
+
+const maxRefunds = 1 << 16
+
+// receipt is what a Decision knows about what it took.
+type receipt struct {
+	by   *Limiter // nil if nothing was taken
+	from Request
+	at   int64   // of every charge, by the store's clock
+	each []int64 // of each charge, then of each trial; nil if all are at
+}
+
+// keep remembers when the charges were taken.
+func (r *receipt) keep(states []State) {
+	for i := range states {
+		if r.each == nil && states[i].At != r.at {
+			r.each = make([]int64, len(states))
+			for j := range i {
+				r.each[j] = r.at
+			}
+		}
+		if r.each != nil {
+			r.each[i] = states[i].At
+		}
+	}
+}
+
+// keepTrial remembers when the i-th trial was taken, beside that many charges.
+func (r *receipt) keepTrial(charges, i int, at int64) {
+	for len(r.each) < charges {
+		r.each = append(r.each, r.at)
+	}
+	for len(r.each) <= charges+i {
+		r.each = append(r.each, 0)
+	}
+	r.each[charges+i] = at
+}
+
+// stamp is when the i-th charge was taken; trials follow the charges.
+func (r *receipt) stamp(i, charges int) int64 {
+	switch {
+	case i < len(r.each):
+		return r.each[i]
+	case i < charges:
+		return r.at
+	}
+	return 0
+}
+
+// refund is what tells one decision from every other: of two that were made for
+// the same request at the same moment, the later has left less.
+type refund struct {
+	from      Request
+	at        int64
+	policy    string
+	remaining int64
+}
+
+// refunds remembers which decisions were given back, until what they took has
+// left every window anyway.
+type refunds struct {
+	mu    sync.Mutex // guards the fields below
+	until map[refund]time.Time
+	swept time.Time
+}
+
+// begin reports whether the refund is the first of its decision.
+func (s *refunds) begin(id refund, until time.Time) error {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, found := s.until[id]; found {
+		return ErrRefund
+	}
+	if len(s.until) >= maxRefunds/2 && now.Sub(s.swept) >= time.Second {
+		s.swept = now
+		for k, t := range s.until {
+			if t.Before(now) {
+				delete(s.until, k)
+			}
+		}
+	}
+	if len(s.until) >= maxRefunds {
+		return ErrRefunds
+	}
+	if s.until == nil {
+		s.until = map[refund]time.Time{}
+	}
+	s.until[id] = until
+	return nil
+}
+
+// drain is how long a full leaky bucket takes to lose all, at most 100 years.
+func (c *Charge) drain() time.Duration {
+	const century = 100 * 365 * 24 * time.Hour
+	return time.Duration(min(float64(c.Per)*float64(c.Burst)/float64(c.N), float64(century)))
+}
+
+// Refund gives back what the decision took, from every limit: for a request
+// that turned out not to be one, such as an upload that was broken off, or a
+// login that succeeded. It gives back no more than that, once, and only what is
+// still counted: nothing of a window that has passed or that Reset has emptied.
+// Of a limit with Burst it gives back what has not leaked out since.
+//
+// Errors are [ErrRefund], [ErrRefunds] and the store's. After an error of the
+// store nobody knows what was given back, and a second Refund is refused too.
+// Refund is safe for concurrent use.
+func (l *Limiter) Refund(ctx context.Context, d Decision) error {
+	r := &d.receipt
+	if r.by != l || l == nil {
+		return ErrRefund
+	}
+	w := l.work()
+	defer l.pool.Put(w)
+	if !l.collect(w, &r.from) {
+		return ErrRefund
+	}
+	charges := len(w.charges)
+	w.charges = append(w.charges, w.trial...)
+	var longest time.Duration
+	for i := range w.charges {
+		longest = max(longest, w.charges[i].Per, w.charges[i].drain())
+		w.states = append(w.states, State{At: r.stamp(i, charges), Degraded: d.Degraded})
+	}
+	if err := l.refunds.begin(refund{r.from, r.at, d.Policy, d.Remaining}, time.Now().Add(longest+longest/subBuckets+time.Second)); err != nil {
+		return err
+	}
+	if err := l.store.Refund(ctx, w.charges[:charges], w.states[:charges]); err != nil {
+		return err
+	}
+	for i := charges; i < len(w.charges); i++ {
+		if w.states[i].At != 0 {
+			if err := l.store.Refund(ctx, w.charges[i:i+1], w.states[i:i+1]); err != nil {
+				return err
+			}
+		}
+	}
+	l.denied.forget(l.network(r.from.Addr))
+	return nil
+}

@@ -1,0 +1,201 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	ululememory "github.com/ulule/limiter/v3/drivers/store/memory"
+
+	"github.com/inovy/hardening/ratelimit"
+)
+
+var alice = ratelimit.Request{Addr: netip.MustParseAddr("192.0.2.1"), Identity: ratelimit.Identity{User: "alice", Org: "clinic"}, Route: "POST /login"}
+
+// everyLimit counts alice's requests in five ways.
+func everyLimit(t *testing.T, change ...func(*ratelimit.Config)) *ratelimit.Limiter {
+	cfg := ratelimit.Config{
+		Global: []ratelimit.Limit{ratelimit.PerHour(1000)},
+		IP:     []ratelimit.Limit{ratelimit.PerHour(500), {N: 50, Per: time.Hour, Burst: 200}},
+		Tiers:  []ratelimit.Tier{{Name: "t", User: []ratelimit.Limit{ratelimit.PerHour(10)}, Org: []ratelimit.Limit{ratelimit.PerHour(300)}}},
+		Routes: []ratelimit.Route{{Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerHour(20), {N: 3, Per: time.Hour, Name: "trial", Shadow: true}}}},
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	return newLimiter(t, cfg)
+}
+
+func mustTake(t *testing.T, l *ratelimit.Limiter, r ratelimit.Request) ratelimit.Decision {
+	t.Helper()
+	d, err := l.Take(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestRefundGivesBackToEveryLimitOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := everyLimit(t)
+		for i := range 50 { // a service that counts failures only is never at its limit
+			d := mustTake(t, l, alice)
+			if !d.Allowed || d.Remaining != 9 || len(d.Shadowed) > 0 {
+				t.Fatalf("request %d: %+v", i+1, d)
+			}
+			time.Sleep(time.Second)
+			again := d // a copy is the same decision
+			if err := l.Refund(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Refund(t.Context(), again); !errors.Is(err, ratelimit.ErrRefund) {
+				t.Fatalf("given back twice: %v", err)
+			}
+		}
+		for i := range 12 {
+			if d := mustTake(t, l, alice); d.Allowed != (i < 10) {
+				t.Errorf("request %d of 10: %+v", i+1, d)
+			}
+		}
+	})
+}
+
+func TestWhatTookNothingIsNotGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, other := everyLimit(t), everyLimit(t)
+		var refused ratelimit.Decision
+		for range 11 {
+			refused = mustTake(t, l, alice)
+		}
+		peeked, err := l.Peek(t.Context(), ratelimit.Request{Addr: netip.MustParseAddr("192.0.2.9")})
+		if err != nil || !peeked.Allowed {
+			t.Fatal(peeked, err)
+		}
+		for name, d := range map[string]ratelimit.Decision{
+			"a refusal": refused, "a peek": peeked, "none": {}, "a decision of another limiter": mustTake(t, other, alice),
+		} {
+			if err := l.Refund(t.Context(), d); !errors.Is(err, ratelimit.ErrRefund) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if d := mustTake(t, l, alice); d.Allowed {
+			t.Error("something was given back")
+		}
+	})
+}
+
+func TestARefundOfAPastWindowIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := everyLimit(t)
+		old := mustTake(t, l, alice)
+		time.Sleep(time.Hour)
+		for range 10 {
+			mustTake(t, l, alice)
+		}
+		if err := l.Refund(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		if d := mustTake(t, l, alice); d.Allowed {
+			t.Error("an hour later the next window was given something")
+		}
+	})
+}
+
+func TestOf64RefundsOfOneDecisionOneCounts(t *testing.T) {
+	for range 20 {
+		l := everyLimit(t)
+		d := mustTake(t, l, alice)
+		mustTake(t, l, alice)
+		var done atomic.Int64
+		var wg sync.WaitGroup
+		for range 64 {
+			wg.Go(func() {
+				if l.Refund(context.Background(), d) == nil {
+					done.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if next := mustTake(t, l, alice); done.Load() != 1 || next.Remaining != 8 {
+			t.Fatalf("%d refunds, %d left", done.Load(), next.Remaining)
+		}
+	}
+}
+
+func TestRefundsAreBoundedAndForgottenInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerMinute(1_000_000)}, Tiers: []ratelimit.Tier{{Name: "t", User: []ratelimit.Limit{ratelimit.PerMinute(1)}}}})
+		r := ratelimit.Request{Addr: netip.MustParseAddr("192.0.2.1")}
+		give := func() error {
+			time.Sleep(time.Microsecond)
+			return l.Refund(t.Context(), mustTake(t, l, r))
+		}
+		for range 1 << 16 {
+			if err := give(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := give(); !errors.Is(err, ratelimit.ErrRefunds) {
+			t.Errorf("one more: %v", err)
+		}
+		time.Sleep(2 * time.Minute)
+		if err := give(); err != nil {
+			t.Errorf("two minutes later: %v", err)
+		}
+	})
+}
+
+func TestUlulesStoreGivesNothingBackAndSaysSo(t *testing.T) {
+	store := ratelimit.FromUlule(ululememory.NewStore())
+	cfg := ratelimit.Config{Store: store}
+	l := newLimiter(t, cfg)
+	if err := l.Refund(t.Context(), mustTake(t, l, ratelimit.Request{})); !errors.Is(err, ratelimit.ErrRefund) {
+		t.Errorf("%v", err)
+	}
+	cfg.Global = []ratelimit.Limit{{N: 5, Per: time.Minute, Burst: 2}}
+	if _, err := ratelimit.New(cfg); err == nil {
+		t.Error("a burst was accepted")
+	}
+}
+
+// A leaky bucket through the whole room: Burst at once, then its pace, in a
+// window of Per no more than N + Burst.
+func TestBurst(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-2.4.1")
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(t, ratelimit.Config{
+			IP:    []ratelimit.Limit{{N: 60, Per: time.Minute, Burst: 10}, ratelimit.PerMinute(1000)},
+			Tiers: []ratelimit.Tier{{Name: "t", User: []ratelimit.Limit{ratelimit.PerMinute(1)}}},
+		})
+		h := l.Wrap(ok)
+		w := get(h, "192.0.2.1:1", "/")
+		if p := w.Header().Get("RateLimit-Policy"); p != `"ip-1m-burst";q=60;w=60` || w.Header().Get("RateLimit") != `"ip-1m-burst";r=9;t=9` {
+			t.Errorf("%s, %s", p, w.Header().Get("RateLimit"))
+		}
+		admitted := 1
+		for start := time.Now(); time.Since(start) < time.Minute; {
+			w := get(h, "192.0.2.1:1", "/")
+			if w.Code == 204 {
+				admitted++
+				continue
+			}
+			if after := w.Header().Get("Retry-After"); after != "1" {
+				t.Fatalf("Retry-After %s", after)
+			}
+			time.Sleep(time.Second)
+		}
+		if admitted != 69 { // 10 at once and one in each second that follows
+			t.Errorf("%d admitted in a minute", admitted)
+		}
+	})
+	for _, bad := range []ratelimit.Limit{{N: 1, Per: time.Minute, Burst: -1}, {N: 1, Per: time.Minute, Burst: 1 << 40}} {
+		if _, err := ratelimit.New(ratelimit.Config{Global: []ratelimit.Limit{bad}}); err == nil {
+			t.Errorf("%+v was accepted", bad)
+		}
+	}
+}
