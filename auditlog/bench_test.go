@@ -3,9 +3,11 @@ package auditlog
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -114,4 +116,49 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(commits*each*b.N)/b.Elapsed().Seconds(), "records/s")
+}
+
+// BenchmarkOpenAfterACrash opens logs of which the end was torn off, as a crash
+// leaves them: only the newest segment is read, whatever is before it.
+func BenchmarkOpenAfterACrash(b *testing.B) {
+	for _, size := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprintf("%d records", size), func(b *testing.B) {
+			dir, err := os.MkdirTemp(".", ".bench-")
+			must(b, err)
+			b.Cleanup(func() { _ = os.RemoveAll(dir) })
+			cfg := testConfig(dir)
+			cfg.Mode, cfg.MaxWaiting = BestEffort, size
+			l := open(b, cfg)
+			e := Event{Type: SysStartup, Action: Execute, Outcome: Success, Origin: Origin{Service: "bench"}}
+			for done := 0; done < size; {
+				err := l.Record(b.Context(), e)
+				must(b, err)
+				if done++; done%10_000 == 0 { // the next ones wait for the disk
+					_, err := l.control(b.Context(), kindOpen, control{})
+					must(b, err)
+				}
+			}
+			must(b, l.Close())
+			r := verify(b, dir, l.VerifierKey())
+			if r.Status != StatusOK || r.Size < int64(size) || r.Lost != 0 {
+				b.Fatalf("%v", r)
+			}
+			for b.Loop() {
+				b.StopTimer()
+				firsts, err := segments(dir)
+				must(b, err)
+				f, err := os.OpenFile(filepath.Join(dir, segmentName(firsts[len(firsts)-1])), os.O_WRONLY|os.O_APPEND, 0)
+				must(b, err)
+				_, err = f.WriteString("R 17 half a rec")
+				must(b, err)
+				must(b, f.Close())
+				b.StartTimer()
+				l := open(b, cfg)
+				b.StopTimer()
+				must(b, l.Close())
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(r.Segments), "segments")
+		})
+	}
 }

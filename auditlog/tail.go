@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/inovy/hardening/internal/durable"
 	"github.com/inovy/hardening/internal/event"
 	"github.com/inovy/hardening/internal/faults"
 )
@@ -173,11 +174,7 @@ func (t *Tail) send(ctx context.Context, lines []Line) (err error) {
 }
 
 func (t *Tail) remember() error {
-	temp := t.cfg.File + ".new"
-	if err := os.WriteFile(temp, fmt.Appendf(nil, "%s %d\n", tailVersion, t.next), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, t.cfg.File)
+	return durable.Replace(t.cfg.File, fmt.Appendf(nil, "%s %d\n", tailVersion, t.next), 0o600)
 }
 
 // read returns durable records from next on.
