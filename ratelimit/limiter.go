@@ -232,10 +232,7 @@ func (l *Limiter) take(ctx context.Context, r *Request, requestID string, d *Dec
 		l.events.storeFailed(ctx, err)
 		return nil, err
 	}
-	switch {
-	case d.Allowed:
-		d.receipt.by, d.receipt.from = l, *r
-	case l.cfg.DangerouslyReportOnly && d.Policy != policyBlocked:
+	if !d.Allowed && l.cfg.DangerouslyReportOnly && d.Policy != policyBlocked {
 		d.Allowed, d.ReportOnly = true, true
 	}
 	l.report(ctx, r, d, requestID)

@@ -3,13 +3,14 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
 
 var (
-	// ErrRefund is returned by [Limiter.Refund] for a Decision that took nothing,
-	// that another Limiter made, or that was given back before, and by a store
+	// ErrRefund is returned by [Limiter.Refund] for a Decision that took nothing
+	// or was given back before, and by a store
 	// that cannot give back.
 	ErrRefund = errors.New("ratelimit: nothing to give back")
 	// ErrRefunds is returned by [Limiter.Refund] while it remembers 65536
@@ -19,36 +20,32 @@ var (
 
 const maxRefunds = 1 << 16
 
-// receipt is what a Decision knows about what it took.
+// receipt is when a Decision took what it took, by the store's clock.
 type receipt struct {
-	by   *Limiter // nil if nothing was taken
-	from Request
-	at   int64   // of every charge, by the store's clock
-	each []int64 // of each charge, then of each trial; nil if all are at
+	at   int64              // of every charge, 0 if nothing was taken
+	each *[maxCharges]int64 // of each charge, then of each trial; nil if all are at
 }
 
 // keep remembers when the charges were taken.
 func (r *receipt) keep(states []State) {
 	for i := range states {
-		if r.each == nil && states[i].At != r.at {
-			r.each = make([]int64, len(states))
-			for j := range i {
-				r.each[j] = r.at
+		if states[i].At != r.at {
+			r.each = new([maxCharges]int64)
+			for j := range states {
+				r.each[j] = states[j].At
 			}
-		}
-		if r.each != nil {
-			r.each[i] = states[i].At
+			return
 		}
 	}
 }
 
 // keepTrial remembers when the i-th trial was taken, beside that many charges.
 func (r *receipt) keepTrial(charges, i int, at int64) {
-	for len(r.each) < charges {
-		r.each = append(r.each, r.at)
-	}
-	for len(r.each) <= charges+i {
-		r.each = append(r.each, 0)
+	if r.each == nil {
+		r.each = new([maxCharges]int64)
+		for j := range charges {
+			r.each[j] = r.at
+		}
 	}
 	r.each[charges+i] = at
 }
@@ -56,7 +53,7 @@ func (r *receipt) keepTrial(charges, i int, at int64) {
 // stamp is when the i-th charge was taken; trials follow the charges.
 func (r *receipt) stamp(i, charges int) int64 {
 	switch {
-	case i < len(r.each):
+	case r.each != nil:
 		return r.each[i]
 	case i < charges:
 		return r.at
@@ -113,33 +110,33 @@ func (c *Charge) drain() time.Duration {
 	return time.Duration(min(float64(c.Per)*float64(c.Burst)/float64(c.N), float64(century)))
 }
 
-// Refund gives back what the decision took, from every limit: for a request
-// that turned out not to be one, such as an upload that was broken off, or a
-// login that succeeded. It gives back no more than that, once, and only what is
-// still counted: nothing of a window that has passed or that Reset has emptied.
-// Of a limit with Burst it gives back what has not leaked out since.
+// Refund gives back what Take took for the request when it answered with the
+// decision, from every limit: for a request that turned out not to be one, such
+// as an upload that was broken off, or a login that succeeded. It gives back no
+// more than that, once, and only what is still counted: nothing of a window that
+// has passed or that Reset has emptied. Of a limit with Burst it gives back what
+// has not leaked out since. r and d must belong together.
 //
-// Errors are [ErrRefund], [ErrRefunds] and the store's. After an error of the
-// store nobody knows what was given back, and a second Refund is refused too.
-// Refund is safe for concurrent use.
-func (l *Limiter) Refund(ctx context.Context, d Decision) error {
-	r := &d.receipt
-	if r.by != l || l == nil {
+// Errors are [ErrRefund], [ErrRefunds], [ErrRoute] and the store's. After an
+// error of the store nobody knows what was given back, and a second Refund is
+// refused too. Refund is safe for concurrent use.
+func (l *Limiter) Refund(ctx context.Context, r Request, d Decision) error {
+	if d.receipt == (receipt{}) || !d.Allowed {
 		return ErrRefund
 	}
 	w := l.work()
 	defer l.pool.Put(w)
-	if !l.collect(w, &r.from) {
-		return ErrRefund
+	if !l.collect(w, &r) {
+		return fmt.Errorf("%w: %.80q", ErrRoute, r.Route)
 	}
 	charges := len(w.charges)
 	w.charges = append(w.charges, w.trial...)
 	var longest time.Duration
 	for i := range w.charges {
 		longest = max(longest, w.charges[i].Per, w.charges[i].drain())
-		w.states = append(w.states, State{At: r.stamp(i, charges), Degraded: d.Degraded})
+		w.states = append(w.states, State{At: d.receipt.stamp(i, charges), Degraded: d.Degraded})
 	}
-	if err := l.refunds.begin(refund{r.from, r.at, d.Policy, d.Remaining}, time.Now().Add(longest+longest/subBuckets+time.Second)); err != nil {
+	if err := l.refunds.begin(refund{r, d.receipt.at, d.Policy, d.Remaining}, time.Now().Add(longest+longest/subBuckets+time.Second)); err != nil {
 		return err
 	}
 	if err := l.store.Refund(ctx, w.charges[:charges], w.states[:charges]); err != nil {
@@ -152,6 +149,6 @@ func (l *Limiter) Refund(ctx context.Context, d Decision) error {
 			}
 		}
 	}
-	l.denied.forget(l.network(r.from.Addr))
+	l.denied.forget(l.network(r.Addr))
 	return nil
 }

@@ -50,10 +50,10 @@ func TestRefundGivesBackToEveryLimitOnce(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			again := d // a copy is the same decision
-			if err := l.Refund(t.Context(), d); err != nil {
+			if err := l.Refund(t.Context(), alice, d); err != nil {
 				t.Fatal(err)
 			}
-			if err := l.Refund(t.Context(), again); !errors.Is(err, ratelimit.ErrRefund) {
+			if err := l.Refund(t.Context(), alice, again); !errors.Is(err, ratelimit.ErrRefund) {
 				t.Fatalf("given back twice: %v", err)
 			}
 		}
@@ -67,7 +67,7 @@ func TestRefundGivesBackToEveryLimitOnce(t *testing.T) {
 
 func TestWhatTookNothingIsNotGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, other := everyLimit(t), everyLimit(t)
+		l := everyLimit(t)
 		var refused ratelimit.Decision
 		for range 11 {
 			refused = mustTake(t, l, alice)
@@ -77,11 +77,16 @@ func TestWhatTookNothingIsNotGivenBack(t *testing.T) {
 			t.Fatal(peeked, err)
 		}
 		for name, d := range map[string]ratelimit.Decision{
-			"a refusal": refused, "a peek": peeked, "none": {}, "a decision of another limiter": mustTake(t, other, alice),
+			"a refusal": refused, "a peek": peeked, "none": {},
 		} {
-			if err := l.Refund(t.Context(), d); !errors.Is(err, ratelimit.ErrRefund) {
+			if err := l.Refund(t.Context(), alice, d); !errors.Is(err, ratelimit.ErrRefund) {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+		nowhere := alice
+		nowhere.Route = "GET /nowhere"
+		if err := l.Refund(t.Context(), nowhere, mustTake(t, l, ratelimit.Request{})); !errors.Is(err, ratelimit.ErrRoute) {
+			t.Errorf("an unknown route: %v", err)
 		}
 		if d := mustTake(t, l, alice); d.Allowed {
 			t.Error("something was given back")
@@ -97,7 +102,7 @@ func TestARefundOfAPastWindowIsNone(t *testing.T) {
 		for range 10 {
 			mustTake(t, l, alice)
 		}
-		if err := l.Refund(t.Context(), old); err != nil {
+		if err := l.Refund(t.Context(), alice, old); err != nil {
 			t.Fatal(err)
 		}
 		if d := mustTake(t, l, alice); d.Allowed {
@@ -115,7 +120,7 @@ func TestOf64RefundsOfOneDecisionOneCounts(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 64 {
 			wg.Go(func() {
-				if l.Refund(context.Background(), d) == nil {
+				if l.Refund(context.Background(), alice, d) == nil {
 					done.Add(1)
 				}
 			})
@@ -133,7 +138,7 @@ func TestRefundsAreBoundedAndForgottenInTime(t *testing.T) {
 		r := ratelimit.Request{Addr: netip.MustParseAddr("192.0.2.1")}
 		give := func() error {
 			time.Sleep(time.Microsecond)
-			return l.Refund(t.Context(), mustTake(t, l, r))
+			return l.Refund(t.Context(), r, mustTake(t, l, r))
 		}
 		for range 1 << 16 {
 			if err := give(); err != nil {
@@ -154,7 +159,7 @@ func TestUlulesStoreGivesNothingBackAndSaysSo(t *testing.T) {
 	store := ratelimit.FromUlule(ululememory.NewStore())
 	cfg := ratelimit.Config{Store: store}
 	l := newLimiter(t, cfg)
-	if err := l.Refund(t.Context(), mustTake(t, l, ratelimit.Request{})); !errors.Is(err, ratelimit.ErrRefund) {
+	if err := l.Refund(t.Context(), ratelimit.Request{}, mustTake(t, l, ratelimit.Request{})); !errors.Is(err, ratelimit.ErrRefund) {
 		t.Errorf("%v", err)
 	}
 	cfg.Global = []ratelimit.Limit{{N: 5, Per: time.Minute, Burst: 2}}
