@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -38,9 +39,14 @@ type blocks struct {
 // ignored. Routes that are DangerouslyUnlimited stay open, so that who is
 // blocked can log out.
 //
-// A block holds for this Limiter and ends with its process: tell every node.
-// The reason goes into the event authz_change, never to the client. Block is
-// safe for concurrent use; errors are [ErrNobody] and [ErrBlocks].
+// With a [BlockStore], such as ratelimit/redislimit, a block holds on all nodes
+// within a second, and survives them; else it holds for this Limiter and ends
+// with its process. If the store fails, a block holds on this node, and the
+// error says that the others do not know.
+//
+// Before it takes effect the event authz_change goes to [Config.Audit], whose
+// error refuses it, with the reason; the client never learns that. Other errors
+// are [ErrNobody], [ErrBlocks] and the store's. Block is safe for concurrent use.
 func (l *Limiter) Block(ctx context.Context, who Identity, until time.Time, reason string) error {
 	who.Tier = ""
 	if who.User != "" {
@@ -57,28 +63,56 @@ func (l *Limiter) Block(ctx context.Context, who Identity, until time.Time, reas
 		maps.Copy(next, *old)
 	}
 	maps.DeleteFunc(next, func(_ Identity, t time.Time) bool { return !now.Before(t) })
+	lifts := !now.Before(until)
 	outcome := event.OutcomeDenied
-	if now.Before(until) {
-		next[who] = until
-	} else {
-		delete(next, who)
+	if lifts {
 		outcome = event.OutcomeSuccess
+		delete(next, who)
+	} else {
+		next[who] = until
 	}
 	if len(next) > maxBlocks {
 		return ErrBlocks
 	}
-	attrs := append(sender(&Request{Identity: who}, ""),
-		slog.String(event.KeyReason, clip(reason)), slog.Time("until", until), slog.String(event.KeyOutcome, outcome))
-	_ = l.events.sink.Emit(ctx, event.AuthzChange, attrs...) // a Logger never refuses
+	audit := event.Sink{Audit: l.cfg.Audit, Logger: l.cfg.Logger, Room: "ratelimit", Name: l.cfg.Name}
+	record := func(outcome string, more ...slog.Attr) error {
+		attrs := append(sender(&Request{Identity: who}, ""),
+			slog.String(event.KeyReason, clip(reason)), slog.Time("until", until), slog.String(event.KeyOutcome, outcome))
+		return audit.Emit(ctx, event.AuthzChange, append(attrs, more...)...)
+	}
+	if err := record(outcome); err != nil {
+		return fmt.Errorf("ratelimit: the block is not recorded and takes no effect: %w", err)
+	}
+	var err error
+	if l.shared != nil {
+		if err = l.shared.Block(ctx, who, until); err == nil {
+			delete(next, who) // the store knows
+		} else {
+			err = errors.Join(fmt.Errorf("ratelimit: the other nodes could not be told: %w", err),
+				record(event.OutcomeFailure, slog.String(event.KeyError, clip(err.Error()))))
+		}
+	}
 	if len(next) == 0 {
 		b.all.Store(nil)
 	} else {
 		b.all.Store(&next)
 	}
-	return nil
+	return err
 }
 
 // blocked reports whether who is blocked, and for how much longer.
+func (l *Limiter) blocked(ctx context.Context, who *Identity) (time.Duration, bool) {
+	left, ok := l.blocks.blocked(who)
+	if l.shared != nil && (who.User != "" || who.Org != "") {
+		if until := l.shared.Blocked(ctx, *who); !until.IsZero() {
+			left = max(left, time.Until(until))
+			ok = left > 0
+		}
+	}
+	return left, ok
+}
+
+// blocked looks among the blocks that only this node knows.
 func (b *blocks) blocked(who *Identity) (time.Duration, bool) {
 	all := b.all.Load()
 	if all == nil {

@@ -2,6 +2,7 @@ package ratelimit_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"strconv"
@@ -114,5 +115,56 @@ func TestAShadowLimitReportsAndRefusesNothing(t *testing.T) {
 	cfg.IP = cfg.IP[1:]
 	if _, err := ratelimit.New(cfg); err == nil || !strings.Contains(err.Error(), "only tries limits out") {
 		t.Errorf("no limit of addresses but a shadow: %v", err)
+	}
+}
+
+// diary is an audit trail that can fail.
+type diary struct {
+	slog.Handler
+	err  error
+	look func()
+	told []string
+}
+
+func (d *diary) Handle(_ context.Context, r slog.Record) error {
+	if d.look != nil {
+		d.look()
+	}
+	d.told = append(d.told, r.Message)
+	return d.err
+}
+
+func TestABlockIsRecordedBeforeItTakesEffect(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-16.3.3")
+	var log bytes.Buffer
+	trail := &diary{err: errors.New("disk full")}
+	l := newLimiter(t, ratelimit.Config{Audit: trail, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	eve := ratelimit.Request{Identity: ratelimit.Identity{User: "eve"}}
+	blocked := func() bool {
+		d, err := l.Peek(t.Context(), eve)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !d.Allowed
+	}
+	before := blocked()
+	trail.look = func() { before = blocked() }
+	block := func(until time.Time) error { return l.Block(t.Context(), eve.Identity, until, "phished") }
+	if err := block(time.Now().Add(time.Hour)); !errors.Is(err, trail.err) || blocked() {
+		t.Errorf("a block that nobody recorded: %v, in effect %t", err, blocked())
+	}
+	trail.err = nil
+	if err := block(time.Now().Add(time.Hour)); err != nil || before || !blocked() {
+		t.Errorf("%v, in effect before its record %t, after it %t", err, before, blocked())
+	}
+	trail.err = errors.New("disk full")
+	if err := block(time.Time{}); !errors.Is(err, trail.err) || !blocked() {
+		t.Errorf("lifted without a record: %v", err)
+	}
+	if len(trail.told) != 3 || trail.told[0] != "authz_change" || log.Len() != 0 {
+		t.Errorf("the trail has %q, the log %s", trail.told, &log)
+	}
+	if _, err := ratelimit.New(ratelimit.Config{Audit: (*diary)(nil)}); err == nil {
+		t.Error("a nil handler was accepted")
 	}
 }

@@ -85,6 +85,10 @@ type Config struct {
 	// goroutine. It must be safe for concurrent use.
 	Observe func(Event)
 
+	// Audit gets the record of each [Limiter.Block] instead of Logger, before it
+	// takes effect; its error refuses the block. nil = Logger.
+	Audit slog.Handler
+
 	// Logger gets excess_rate_limit_exceeded, at most once in ten seconds for
 	// each policy, with the count since: for refusals, and, with the outcome
 	// success, when an admitted request leaves 20 % or less of a limit of 10 or
@@ -195,6 +199,7 @@ func (c *Config) check(f *faults.Collector) {
 	if c.IPv6Prefix < 32 || c.IPv6Prefix > most {
 		f.Add("IPv6Prefix", c.IPv6Prefix, fmt.Sprintf("is not between 32 and %d", most), "use 64, or 56 or 48 where providers give each customer more")
 	}
+	f.NilInside("Audit", c.Audit, "leave it nil to use Logger, or pass a handler that was made")
 	if c.Nodes < 1 || c.Nodes > 10000 {
 		f.Add("Nodes", c.Nodes, "is not between 1 and 10000", "set the number of instances behind the load balancer")
 	}

@@ -20,6 +20,7 @@ type Limiter struct {
 	cfg    Config
 	store  Store
 	memory *MemoryStore // store, if it is one
+	shared BlockStore   // store, if it is one
 	global []policy
 	ip     []policy
 	tiers  []tier
@@ -102,6 +103,7 @@ func New(cfg Config) (*Limiter, error) {
 		return nil, err
 	}
 	l.memory, _ = l.store.(*MemoryStore)
+	l.shared, _ = l.store.(BlockStore)
 	for _, r := range cfg.Routes {
 		l.routes = append(l.routes, route{r.Pattern, l.policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress, r.DangerouslyUnlimited})
 		l.unlimited = l.unlimited || r.DangerouslyUnlimited
@@ -311,7 +313,7 @@ func (l *Limiter) work() *work {
 }
 
 func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision) (*policy, error) {
-	if left, ok := l.blocks.blocked(&r.Identity); ok {
+	if left, ok := l.blocked(ctx, &r.Identity); ok {
 		*d = Decision{Policy: policyBlocked, Violated: []string{policyBlocked}, RetryAfter: left, ResetAfter: left}
 		return nil, nil
 	}

@@ -50,6 +50,20 @@ func (c *Charge) Capacity() int64 {
 	return c.N
 }
 
+// BlockStore is a [Store] that also tells all nodes who is blocked, as
+// ratelimit/redislimit does. [Limiter.Block] uses it.
+type BlockStore interface {
+	Store
+	// Block refuses a user, or an organisation if User is empty, until then; a
+	// time that is past lifts the block. Its error is [ErrBlocks], or says that
+	// the nodes could not be told.
+	Block(ctx context.Context, who Identity, until time.Time) error
+	// Blocked is until when the user or the organisation is blocked, whichever
+	// is later. What it knows is at most a second old, or, while the nodes cannot
+	// be reached, what it knew last.
+	Blocked(ctx context.Context, who Identity) time.Time
+}
+
 // Store counts. Implementations are safe for concurrent use.
 type Store interface {
 	// TakeAll admits the request if every charge fits, and consumes their costs

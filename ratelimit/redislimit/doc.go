@@ -33,6 +33,14 @@
 // A counter that is gone while something must still be counted by it, after a
 // flush, an eviction or a failover, is told by one store_reset event.
 //
+// # Blocks
+//
+// [ratelimit.Limiter.Block] holds on every node within a second: a node asks
+// twice a second who is blocked, with a request that it serves anyway, in a
+// round trip of its own. While Redis is away, and after a flush, who was known to
+// be blocked stays so; a node that starts then does not know. At most 1000
+// blocks hold at a time.
+//
 // # What Redis sees
 //
 // Keys are namespace:{namespace}:rule:hash with a keyed hash of who is

@@ -70,6 +70,7 @@ type fake struct {
 	state atomic.Int32 // up, refusing, hanging
 	mu    sync.Mutex   // guards conns
 	conns []net.Conn
+	value atomic.Pointer[string] // what every key holds
 }
 
 const (
@@ -135,6 +136,11 @@ func (f *fake) serve(c net.Conn) {
 		switch strings.ToLower(args[0]) {
 		case "hello":
 			reply = "-ERR unknown command\r\n"
+		case "get":
+			reply = "$-1\r\n"
+			if v := f.value.Load(); v != nil {
+				reply = fmt.Sprintf("$%d\r\n%s\r\n", len(*v), *v)
+			}
 		case "evalsha", "eval":
 			k, _ := strconv.Atoi(args[2])
 			var b strings.Builder

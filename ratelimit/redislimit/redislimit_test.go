@@ -68,10 +68,8 @@ func TestMiniredisHoldsToTheContract(t *testing.T) {
 // acl is what the package documentation gives the service's user.
 var acl = strings.Fields("resetchannels -@all +hello +auth +ping +evalsha +eval +time +get +set +pttl")
 
-func TestRedisHoldsToTheContractForTheLeastUser(t *testing.T) {
-	addr := testenv.Redis(t)
-	admin := redis.NewClient(&redis.Options{Addr: addr})
-	t.Cleanup(func() { _ = admin.Close() })
+// leastUser is a client of a user that may do no more than that.
+func leastUser(t *testing.T, admin *redis.Client) *redis.Client {
 	user, password := "limits-"+strings.ToLower(rand.Text()[:8]), rand.Text()
 	args := []any{"ACL", "SETUSER", user, "on", ">" + password, "~test-*"}
 	for _, a := range acl {
@@ -81,8 +79,16 @@ func TestRedisHoldsToTheContractForTheLeastUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { admin.Do(context.Background(), "ACL", "DELUSER", user) })
-	client := redis.NewClient(&redis.Options{Addr: addr, Username: user, Password: password, ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: admin.Options().Addr, Username: user, Password: password, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func TestRedisHoldsToTheContractForTheLeastUser(t *testing.T) {
+	addr := testenv.Redis(t)
+	admin := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { _ = admin.Close() })
+	client := leastUser(t, admin)
 	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, client) }})
 	t.Run("after SCRIPT FLUSH", func(t *testing.T) {
 		s := newStore(t, client)

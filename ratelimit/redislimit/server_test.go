@@ -117,6 +117,7 @@ func cluster(t testing.TB) *redis.ClusterClient {
 func TestAClusterHoldsToTheContract(t *testing.T) {
 	c := cluster(t)
 	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, c) }})
+	blockOnEveryNode(t, c)
 	// Namespaces are spread over the slots, and so over the nodes.
 	masters := map[string]bool{}
 	for i := range 40 {

@@ -75,14 +75,15 @@ type Store struct {
 	sink    event.Sink
 	key     atomic.Pointer[derived]
 	last    lastKnown
+	blocks  blocks
 }
 
 type derived struct {
 	generation uint64
-	key        []byte
+	keys       [][]byte // the primary one first
 }
 
-var _ ratelimit.Store = (*Store)(nil)
+var _ ratelimit.BlockStore = (*Store)(nil)
 
 // ErrKeys is returned when [Config.Keys] holds no key.
 var ErrKeys = errors.New("redislimit: no key to hash subjects with")
@@ -176,11 +177,10 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 		return s.degraded(ctx, mode, keys, charges, states)
 	}
 	reply, err := s.run(ctx, mode, keys, charges, nil)
+	s.noted(ctx, err)
 	if err != nil && ctx.Err() != nil {
-		s.breaker.abandoned()
 		return false, ctx.Err() // the caller has gone: that says nothing about Redis
 	}
-	s.note(ctx, err)
 	if err != nil {
 		return s.degraded(ctx, mode, keys, charges, states)
 	}
@@ -275,12 +275,7 @@ func (s *Store) change(ctx context.Context, mode string, keys []string, charges 
 		return ratelimit.ErrOutage
 	}
 	reply, err := s.run(ctx, mode, keys, charges, taken)
-	if err != nil && ctx.Err() != nil {
-		s.breaker.abandoned()
-		return ctx.Err()
-	}
-	s.note(ctx, err)
-	if err != nil {
+	if s.noted(ctx, err); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -322,18 +317,27 @@ func (s *Store) Refund(ctx context.Context, charges []ratelimit.Charge, taken []
 	return s.change(ctx, modeGiveBack, keys, shared, there)
 }
 
-// names are the keys of the charges.
-func (s *Store) names(charges []ratelimit.Charge) ([]string, error) {
+// derived returns the keys that hash who is counted.
+func (s *Store) derived() (*derived, error) {
 	d := s.key.Load()
 	if g := s.keys.Generation(); d == nil || d.generation != g {
 		ks := s.keys.Derive("ratelimit/redislimit/v1", 32)
 		if len(ks) == 0 || len(ks[0]) == 0 {
 			return nil, ErrKeys
 		}
-		d = &derived{g, ks[0]}
+		d = &derived{g, ks}
 		s.key.Store(d)
 	}
-	mac := hmac.New(sha256.New, d.key)
+	return d, nil
+}
+
+// names are the keys of the charges.
+func (s *Store) names(charges []ratelimit.Charge) ([]string, error) {
+	d, err := s.derived()
+	if err != nil {
+		return nil, err
+	}
+	mac := hmac.New(sha256.New, d.keys[0])
 	var sum [sha256.Size]byte
 	keys := make([]string, len(charges))
 	for i := range charges {
