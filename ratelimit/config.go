@@ -159,8 +159,8 @@ func (c *Config) check(f *faults.Collector) {
 		if len(t.User) == 0 && len(t.IP) == 0 && len(t.Org) == 0 {
 			f.Add(field, t.Name, "has no limits", "set User, IP or both")
 		}
-		if t.Concurrent < 0 {
-			f.Add(field+".Concurrent", t.Concurrent, "is negative", "leave it 0 for no bound")
+		if t.Concurrent < 0 || t.Concurrent > maxN {
+			f.Add(field+".Concurrent", t.Concurrent, "is not between 0 and 1000000000", "leave it 0 for no bound")
 		}
 		if t.Timeout < 0 {
 			f.Add(field+".Timeout", t.Timeout, "is negative", "leave it 0 for none")
@@ -231,8 +231,13 @@ func checkLimits(f *faults.Collector, field string, limits []Limit) {
 
 func (c *Config) mostCharges() int {
 	tier, route := 0, 0
+	_, leases := c.Store.(LeaseStore)
 	for _, t := range c.Tiers {
-		tier = max(tier, len(t.User)+len(t.IP)+len(t.Org))
+		n := len(t.User) + len(t.IP) + len(t.Org)
+		if leases && t.Concurrent > 0 {
+			n++
+		}
+		tier = max(tier, n)
 	}
 	for _, r := range c.Routes {
 		route = max(route, len(r.Limits))

@@ -49,8 +49,13 @@ func TestAnOrganisationIsLimitedOverAllItsUsers(t *testing.T) {
 }
 
 func TestSlotsAreReleasedOnceHoweverAHandlerEnds(t *testing.T) {
+	t.Run("counted here", func(t *testing.T) { releasedOnce(t, memoryStore(t)) })
+	t.Run("leased", func(t *testing.T) { releasedOnce(t, &leases{Store: memoryStore(t)}) })
+}
+
+func releasedOnce(t *testing.T, store ratelimit.Store) {
 	start, end := make(chan struct{}), make(chan struct{})
-	l := newLimiter(t, ratelimit.Config{Identify: member, Tiers: []ratelimit.Tier{
+	l := newLimiter(t, ratelimit.Config{Store: store, Identify: member, Tiers: []ratelimit.Tier{
 		{Name: "t", IP: []ratelimit.Limit{ratelimit.PerHour(1000)}, Concurrent: 2},
 	}})
 	h := l.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -51,7 +51,10 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 		}
 		var d Decision
 		t := l.tier(req.Tier)
-		if t.concurrent > 0 {
+		if t.slots != nil {
+			req.lease = new(lease)
+			defer req.lease.end(r.Context())
+		} else if t.concurrent > 0 {
 			who := l.holder(&req)
 			if l.inFlight.acquire(who, t.concurrent) {
 				defer l.inFlight.release(who)

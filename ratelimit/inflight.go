@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// inFlight counts the requests that are being served for each sender. What it
-// holds is bounded by the requests in flight. A slot lives as long as its
+// inFlight counts the requests that are being served for each sender, where no
+// [LeaseStore] does. What it holds is bounded by the requests in flight. A slot lives as long as its
 // request: it needs no expiry, since it dies with the process that serves.
 type inFlight struct {
 	mu   sync.Mutex // guards busy

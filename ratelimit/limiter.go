@@ -21,6 +21,7 @@ type Limiter struct {
 	store  Store
 	memory *MemoryStore // store, if it is one
 	shared BlockStore   // store, if it is one
+	leases LeaseStore   // store, if it is one
 	global []policy
 	ip     []policy
 	tiers  []tier
@@ -41,6 +42,7 @@ type policy struct {
 	Limit
 	rule   string // counter: the same rule and window share usage
 	hashed key    // rule and window as Limiter.memory hashes them
+	slot   bool   // counts requests at a time: its window is that of a lease
 }
 
 func (p *policy) charge(who Subject, cost int64) Charge {
@@ -51,6 +53,7 @@ type tier struct {
 	name          string
 	user, ip, org []policy
 	concurrent    int
+	slots         []policy // one for concurrent, where slots are leases
 	timeout       time.Duration
 }
 
@@ -104,6 +107,7 @@ func New(cfg Config) (*Limiter, error) {
 	}
 	l.memory, _ = l.store.(*MemoryStore)
 	l.shared, _ = l.store.(BlockStore)
+	l.leases, _ = l.store.(LeaseStore)
 	for _, r := range cfg.Routes {
 		l.routes = append(l.routes, route{r.Pattern, l.policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress, r.DangerouslyUnlimited})
 		l.unlimited = l.unlimited || r.DangerouslyUnlimited
@@ -116,7 +120,7 @@ func New(cfg Config) (*Limiter, error) {
 		// tier counts its own.
 		l.tiers = append(l.tiers, tier{
 			t.Name, l.policies("user", "user", t.User), l.policies(t.Name+"-ip", "ip:"+t.Name, t.IP), l.policies("org", "org", t.Org),
-			t.Concurrent, t.Timeout,
+			t.Concurrent, l.slots(t), t.Timeout,
 		})
 	}
 	l.events = newCoalescer(l)
@@ -155,6 +159,15 @@ func register(mux *http.ServeMux, before []Route, pattern string) (reason, fix s
 	return "", ""
 }
 
+// slots is the policy of a tier's requests at a time. Where the store is not
+// shared, inFlight counts them.
+func (l *Limiter) slots(t Tier) []policy {
+	if l.leases == nil || t.Concurrent == 0 {
+		return nil
+	}
+	return []policy{{Limit: Limit{N: int64(t.Concurrent), Per: leaseTime, Name: t.Name + "-concurrent"}, rule: "slots", slot: true}}
+}
+
 func (l *Limiter) policies(kind, rule string, limits []Limit) []policy {
 	out := make([]policy, 0, len(limits))
 	for _, limit := range limits {
@@ -182,6 +195,8 @@ type Request struct {
 	Identity
 	Route string // pattern of one of Config.Routes, or ""
 	Cost  int64  // 0 is 1
+
+	lease *lease // takes a slot of Tier.Concurrent too
 }
 
 // Decision is the answer to a request.
@@ -332,6 +347,13 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 	if !l.collect(w, r) {
 		return nil, fmt.Errorf("%w: %.80q", ErrRoute, r.Route)
 	}
+	if r.lease != nil {
+		p, who := &l.tier(r.Tier).slots[0], Subject{Name: r.User}
+		if r.User == "" {
+			who = Subject{Addr: l.network(r.Addr)}
+		}
+		w.policies, w.charges = append(w.policies, p), append(w.charges, p.charge(who, 1))
+	}
 	w.states = slices.Grow(w.states, len(w.charges))[:len(w.charges)]
 	var err error
 	if take {
@@ -345,6 +367,9 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 	p := bind(w, d)
 	if d.Allowed && take {
 		d.receipt.keep(w.states)
+		if i := len(w.charges) - 1; r.lease != nil {
+			r.lease.begin(l.leases, &w.charges[i], &w.states[i])
+		}
 	}
 	for i := range w.trial {
 		if !take || !d.Allowed { // what is refused anyway tries nothing
@@ -460,6 +485,12 @@ func bind(w *work, d *Decision) *policy {
 	binding := -1
 	for i := range w.states {
 		s := &w.states[i]
+		if w.policies[i].slot {
+			if s.Fits {
+				continue // what a slot leaves is no quota
+			}
+			s.RetryAfter, s.ResetAfter = concurrentRetry, concurrentRetry
+		}
 		if !s.Fits {
 			d.Allowed = false
 			d.Violated = append(d.Violated, w.policies[i].Name)
@@ -479,6 +510,9 @@ func bind(w *work, d *Decision) *policy {
 // bindTo takes over the limit that binds.
 func (d *Decision) bindTo(p *policy, s *State) {
 	d.Policy, d.Limit = p.Name, p.Limit
+	if p.slot {
+		d.Limit.Per = 0
+	}
 	d.Degraded = s.Degraded
 	d.receipt.at = s.At
 	d.Remaining, d.RetryAfter, d.ResetAfter = s.Remaining, s.RetryAfter, s.ResetAfter

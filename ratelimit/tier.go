@@ -17,10 +17,12 @@ type Tier struct {
 	// counter is one for all tiers, as a user's. Default: none.
 	Org []Limit
 	// Concurrent is how many requests of one user, or of one address where the
-	// request is anonymous, [Limiter.Wrap] serves at a time on this node; the
-	// next one gets 429. A slot is free again when the handler returns or
-	// panics; a hijacked connection no longer counts then. Take holds none.
-	// 0 = no bound.
+	// request is anonymous, [Limiter.Wrap] serves at a time; the next one gets
+	// 429. A slot is free again when the handler returns or panics; a hijacked
+	// connection no longer counts then. Take holds none. With a [LeaseStore], such
+	// as ratelimit/redislimit, all nodes count together, at the cost of a second
+	// round trip when a request ends, and the slots of a node that is killed
+	// come back within 30 seconds; else each node counts for itself. 0 = no bound.
 	Concurrent int
 	// Timeout is how long Wrap lets one request run: then its context ends with
 	// the cause [ErrTimeout], and a handler that gives up without having

@@ -33,6 +33,13 @@
 // A counter that is gone while something must still be counted by it, after a
 // flush, an eviction or a failover, is told by one store_reset event.
 //
+// # Requests at a time
+//
+// A slot of [ratelimit.Tier.Concurrent] is taken together with the limits, in
+// their round trip, and given back in one of its own. It is a lease of 30 seconds
+// that is renewed every 10 while its request runs. While Redis is away each node
+// has its share of the slots, rounded up.
+//
 // # Blocks
 //
 // [ratelimit.Limiter.Block] holds on every node within a second: a node asks

@@ -19,7 +19,8 @@ import "github.com/redis/go-redis/v9"
 // ARGV: the mode, then for each key N, the window, the cost, the width of a
 // sub-bucket in microseconds (0 to count exactly), the burst (0 for a window)
 // and the time at which it was taken. Modes: "t" takes, if all fit, "p" peeks,
-// "g" gives back what was taken at that time, "z" forgets all.
+// "g" gives back what was taken at that time, "w" does so and takes again,
+// whether it fits or not, "z" forgets all.
 // Admissions in one sub-bucket become one, at the time of the newest, and
 // levels are rounded up: an error is on the strict side. A time in the future,
 // after the clock was set back, is now.
@@ -65,7 +66,7 @@ for i, key in ipairs(KEYS) do
     end
     if mode == 'z' then
       s.level, s.since, s.low = 0, now, 0
-    elseif mode == 'g' and at >= s.since then
+    elseif (mode == 'g' or mode == 'w') and at >= s.since then
       local low = math.min(s.low, s.level)
       local back = math.min(cost * unit, low)
       s.level, s.low = s.level - back, low - back
@@ -94,7 +95,7 @@ for i, key in ipairs(KEYS) do
     if #log > 0 and log[#log][1] == now then s.dirty = true end
     if mode == 'z' then
       log, used = {{now, 0}}, 0
-    elseif mode == 'g' then
+    elseif mode == 'g' or mode == 'w' then
       for j, e in ipairs(log) do
         if e[1] >= at then
           if e[2] > 0 and (e[1] == at or width > 0 and math.floor(e[1] / width) == math.floor(at / width)) then
@@ -129,7 +130,7 @@ out[1] = all
 if mode == 'p' then return out end
 for i, s in ipairs(states) do
   local per, cost, o = s.per, s.cost, 4 * i - 1
-  local add = mode == 't' and all == 1
+  local add = mode == 't' and all == 1 or mode == 'w'
   if add or mode ~= 't' or s.dirty or out[o + 3] == 1 and redis.call('PTTL', s.key) == -1 then
     local value, ttl
     if s.burst > 0 then
@@ -167,7 +168,7 @@ for i, s in ipairs(states) do
     if ttl == 0 then ttl = per end
     local px = math.ceil(ttl / 1000) + 1
     -- A key that went sooner than its nodes expect would look like a flush.
-    if mode == 'g' or mode == 'z' then px = math.max(px, redis.call('PTTL', s.key)) end
+    if mode ~= 't' then px = math.max(px, redis.call('PTTL', s.key)) end
     redis.call('SET', s.key, value, 'PX', px)
   end
 end

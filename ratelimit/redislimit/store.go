@@ -83,7 +83,10 @@ type derived struct {
 	keys       [][]byte // the primary one first
 }
 
-var _ ratelimit.BlockStore = (*Store)(nil)
+var (
+	_ ratelimit.BlockStore = (*Store)(nil)
+	_ ratelimit.LeaseStore = (*Store)(nil)
+)
 
 // ErrKeys is returned when [Config.Keys] holds no key.
 var ErrKeys = errors.New("redislimit: no key to hash subjects with")
@@ -212,6 +215,7 @@ const (
 	modeTake     = "t"
 	modePeek     = "p"
 	modeGiveBack = "g"
+	modeRenew    = "w"
 	modeReset    = "z"
 )
 
@@ -265,25 +269,26 @@ func (s *Store) Reset(ctx context.Context, charges []ratelimit.Charge) error {
 	if err != nil {
 		return err
 	}
-	return s.change(ctx, modeReset, keys, charges, nil)
+	_, err = s.change(ctx, modeReset, keys, charges, nil)
+	return err
 }
 
-// change gives back or resets. It is never repeated: what timed out may have
-// been done.
-func (s *Store) change(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) error {
+// change gives back, renews or resets, and returns the server's time. It is
+// never repeated: what timed out may have been done.
+func (s *Store) change(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) (int64, error) {
 	if !s.breaker.admits(time.Now()) {
-		return ratelimit.ErrOutage
+		return 0, ratelimit.ErrOutage
 	}
 	reply, err := s.run(ctx, mode, keys, charges, taken)
 	if s.noted(ctx, err); err != nil {
-		return err
+		return 0, err
 	}
 	now := time.Now()
 	for i := range charges {
 		used, reset := reply[2+4*i], reply[4+4*i]
 		s.last.note(keys[i], usage{used: used, n: charges[i].Capacity(), server: reply[1], reset: reset, at: now}, true)
 	}
-	return nil
+	return reply[1], nil
 }
 
 // Refund implements [ratelimit.Store]. What was taken while Redis was away is
@@ -314,7 +319,37 @@ func (s *Store) Refund(ctx context.Context, charges []ratelimit.Charge, taken []
 	if err != nil {
 		return err
 	}
-	return s.change(ctx, modeGiveBack, keys, shared, there)
+	_, err = s.change(ctx, modeGiveBack, keys, shared, there)
+	return err
+}
+
+// Renew implements [ratelimit.LeaseStore]. While Redis is away the charges are
+// counted in this node's memory, as far as they fit there.
+func (s *Store) Renew(ctx context.Context, charges []ratelimit.Charge, taken []ratelimit.State) error {
+	if err := ratelimit.CheckCharges(charges, taken); err != nil || len(charges) == 0 {
+		return err
+	}
+	keys, err := s.names(charges)
+	if err != nil {
+		return err
+	}
+	for i := range charges {
+		if taken[i].Degraded {
+			if err := s.Refund(ctx, charges[i:i+1], taken[i:i+1]); err != nil {
+				return err
+			}
+			taken[i] = ratelimit.State{Fits: true}
+		}
+	}
+	now, err := s.change(ctx, modeRenew, keys, charges, taken)
+	if err != nil {
+		_, err = s.degraded(ctx, modeTake, keys, charges, taken)
+		return err
+	}
+	for i := range taken {
+		taken[i] = ratelimit.State{Fits: true, At: now}
+	}
+	return nil
 }
 
 // derived returns the keys that hash who is counted.

@@ -256,3 +256,44 @@ func leakyRefund(t *testing.T, s ratelimit.Store, sub Subject) {
 		t.Errorf("%d left after all was given back", got)
 	}
 }
+
+func renewal(t *testing.T, s ratelimit.Store, sub Subject) {
+	leases := s.(ratelimit.LeaseStore)
+	renew := func(c ratelimit.Charge, st []ratelimit.State) {
+		t.Helper()
+		if err := leases.Renew(context.Background(), []ratelimit.Charge{c}, st); err != nil || st[0].At == 0 {
+			t.Fatalf("%+v, %v", st, err)
+		}
+	}
+	for _, n := range []int64{2, 500} {
+		c := charge("lease", n, n/2)
+		c.Subject.Name = time.Duration(n).String()
+		_, mine := take(t, s, c)
+		sub.Advance(c.Per / 2)
+		_, other := take(t, s, c)
+		renew(c, mine)
+		if got := left(t, s, c); got != 0 {
+			t.Errorf("N = %d: a renewal of what was counted leaves %d", n, got)
+		}
+		sub.Advance(c.Per/2 + c.Per/16) // when mine would have been over
+		if got := left(t, s, c); got != 0 {
+			t.Errorf("N = %d: the renewal was not counted from its own time: %d are left", n, got)
+		}
+		giveBack(t, s, []ratelimit.Charge{c}, mine)
+		if got := left(t, s, c); got != n/2 {
+			t.Errorf("N = %d: %d are left after what was renewed was given back", n, got)
+		}
+		sub.Advance(2 * c.Per)
+		take(t, s, c)
+		take(t, s, c)
+		renew(c, other) // over long since, and in use
+		if ok, _ := take(t, s, c); ok {
+			t.Errorf("N = %d: one too many", n)
+		}
+		giveBack(t, s, []ratelimit.Charge{c}, other)
+		if got := left(t, s, c); got != 0 {
+			t.Errorf("N = %d: of N and a renewal above it, %d are left after that was given back", n, got)
+		}
+		sub.Advance(2 * c.Per)
+	}
+}

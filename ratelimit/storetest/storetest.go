@@ -53,6 +53,7 @@ func Run(t *testing.T, s Subject) {
 		{"a leaky bucket and a window are counted apart", false, kinds},
 		{"a refund gives nothing back of what is past or was reset", true, lateRefund},
 		{"a refund takes back the admission that it names", true, namedRefund},
+		{"a renewal counts from now, whether it fits or not", true, renewal},
 		{"a leaky bucket admits at most Burst and its pace", true, leaky},
 		{"a leaky bucket gives back what has not leaked", true, leakyRefund},
 		{"no window admits more than N at any phase", true, anyWindow},
@@ -78,6 +79,9 @@ func lacks(t *testing.T, s ratelimit.Store, name string) {
 		if err := s.Refund(context.Background(), []ratelimit.Charge{c}, make([]ratelimit.State, 1)); errors.Is(err, ratelimit.ErrRefund) {
 			t.Skip("the store gives nothing back")
 		}
+	}
+	if _, ok := s.(ratelimit.LeaseStore); strings.Contains(name, "renewal") && !ok {
+		t.Skip("the store renews nothing")
 	}
 	if c.Burst = 1; strings.Contains(name, "leaky") {
 		if _, err := s.PeekAll(context.Background(), []ratelimit.Charge{c}, make([]ratelimit.State, 1)); errors.Is(err, ratelimit.ErrCharges) {

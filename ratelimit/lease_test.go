@@ -1,0 +1,130 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/inovy/hardening/ratelimit"
+)
+
+// leases is a store that nodes share, as long as they live in one process.
+type leases struct {
+	ratelimit.Store
+	away    atomic.Bool // renewals and refunds fail, as of a node that is killed
+	renewed atomic.Int64
+}
+
+var errAway = errors.New("away")
+
+func (s *leases) Renew(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) error {
+	if s.away.Load() {
+		return errAway
+	}
+	s.renewed.Add(1)
+	if err := s.Store.Refund(ctx, cs, st); err != nil {
+		return err
+	}
+	_, err := s.TakeAll(ctx, cs, st)
+	return err
+}
+
+func (s *leases) Refund(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) error {
+	if s.away.Load() {
+		return errAway
+	}
+	return s.Store.Refund(ctx, cs, st)
+}
+
+var oneAtATime = ratelimit.Config{Identify: member, Tiers: []ratelimit.Tier{
+	{Name: "t", IP: []ratelimit.Limit{ratelimit.PerHour(100_000)}, Concurrent: 1},
+}}
+
+// Of two nodes one serves a request for minutes. All that time the other one
+// has no slot, and then at once.
+func TestASlotIsHeldForAsLongAsItsRequestRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, store := oneAtATime, &leases{Store: memoryStore(t)}
+		cfg.Store = store
+		busy := newLimiter(t, cfg).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Minute) }))
+		h := newLimiter(t, cfg).Wrap(ok)
+		done := make(chan int)
+		go func() { done <- get(busy, "192.0.2.1:1", "/").Code }()
+		synctest.Wait()
+		for range 5*60 - 1 {
+			time.Sleep(time.Second)
+			w := get(h, "192.0.2.1:1", "/")
+			if w.Code != 429 || w.Header().Get("Ratelimit-Policy") != `"t-concurrent";q=1;qu="concurrent-requests"` || w.Header().Get("Retry-After") != "1" {
+				t.Fatalf("%d %v", w.Code, w.Header())
+			}
+		}
+		if w := get(h, "192.0.2.2:1", "/"); w.Code != 204 {
+			t.Errorf("another address: %d", w.Code)
+		}
+		if code := <-done; code != 200 {
+			t.Errorf("%d", code)
+		}
+		if w := get(h, "192.0.2.1:1", "/"); w.Code != 204 || w.Header().Get("RateLimit") == "" {
+			t.Errorf("after the end: %d %v", w.Code, w.Header())
+		}
+		renewed := store.renewed.Load()
+		time.Sleep(time.Hour)
+		if n := store.renewed.Load(); renewed != 29 && renewed != 30 || n != renewed {
+			t.Errorf("%d renewals in 5 minutes, %d after the end", renewed, n-renewed)
+		}
+	})
+}
+
+func TestTheSlotsOfAKilledNodeComeBackWithin30s(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, store := oneAtATime, &leases{Store: memoryStore(t)}
+		cfg.Store = store
+		h := newLimiter(t, cfg).Wrap(ok)
+		busy := newLimiter(t, cfg).Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Hour) }))
+		go get(busy, "192.0.2.1:1", "/")
+		time.Sleep(35 * time.Second) // renewed at 30
+		store.away.Store(true)
+		killed := time.Now()
+		for get(h, "192.0.2.1:1", "/").Code == 429 {
+			if time.Since(killed) > 30*time.Second {
+				t.Fatal("not back after 30 s")
+			}
+			time.Sleep(time.Second)
+		}
+		if back := time.Since(killed); back < 25*time.Second-time.Second {
+			t.Errorf("back after %v, of a lease that was renewed 5 s before", back)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+// A slot and the limits are taken together or not at all.
+func TestARequestWithoutASlotConsumesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := oneAtATime
+		cfg.Store = &leases{Store: memoryStore(t)}
+		cfg.Tiers = []ratelimit.Tier{{Name: "t", IP: []ratelimit.Limit{ratelimit.PerHour(3)}, Concurrent: 1}}
+		l := newLimiter(t, cfg)
+		busy := l.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(time.Minute) }))
+		go get(busy, "192.0.2.1:1", "/")
+		synctest.Wait()
+		for range 10 {
+			get(l.Wrap(ok), "192.0.2.1:1", "/")
+		}
+		time.Sleep(2 * time.Minute)
+		for i := range 4 {
+			if w := get(l.Wrap(ok), "192.0.2.1:1", "/"); (w.Code == 204) != (i < 2) {
+				t.Errorf("request %d of the 2 that are left: %d", i+1, w.Code)
+			}
+		}
+		// A request that a limit refuses holds no slot.
+		time.Sleep(time.Hour)
+		if w := get(l.Wrap(ok), "192.0.2.1:1", "/"); w.Code != 204 {
+			t.Errorf("an hour later: %d", w.Code)
+		}
+	})
+}
