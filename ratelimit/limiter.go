@@ -332,8 +332,12 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 		*d = Decision{Policy: policyBlocked, Violated: []string{policyBlocked}, RetryAfter: left, ResetAfter: left}
 		return nil, nil
 	}
-	if p, who := l.only(r); p != nil {
-		c := p.charge(who, max(r.Cost, 1))
+	if p := l.only(r); p != nil {
+		addr, cost := l.network(r.Addr), max(r.Cost, 1)
+		if take && l.memory.takeKnown(p, addr, cost, d) {
+			return p, nil
+		}
+		c := p.charge(Subject{Addr: addr}, cost)
 		var s State
 		d.Allowed = l.memory.decideOne(&c, &s, take)
 		if !d.Allowed {
@@ -387,17 +391,17 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 	return p, nil
 }
 
-// only returns the one limit that the request is held against, and who is
-// counted, or nil if there are several or the store is not in memory.
-func (l *Limiter) only(r *Request) (*policy, Subject) {
-	if l.memory == nil || r.Route != "" || len(l.global)+len(l.ip) != 1 {
-		return nil, Subject{}
+// only returns the one limit that the request is held against, which counts its
+// address, or nil if there are several or the store is not in memory.
+func (l *Limiter) only(r *Request) *policy {
+	if l.memory == nil || r.Route != "" || len(l.global) > 0 || len(l.ip) != 1 || l.ip[0].Shadow {
+		return nil
 	}
 	t := l.tier(r.Tier)
-	if len(t.ip) > 0 || r.User != "" && len(t.user) > 0 || r.Org != "" && len(t.org) > 0 || len(l.ip) == 0 || l.ip[0].Shadow {
-		return nil, Subject{}
+	if len(t.ip) > 0 || r.User != "" && len(t.user) > 0 || r.Org != "" && len(t.org) > 0 {
+		return nil
 	}
-	return &l.ip[0], Subject{Addr: l.network(r.Addr)}
+	return &l.ip[0]
 }
 
 // collect lists the limits that the request is held against, the widest first.

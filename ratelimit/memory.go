@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -189,26 +190,48 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 	return all, nil
 }
 
-// decideOne decides on one charge that is countable. The first half is the
-// road of nearly every request: a key that is known and has room.
+// takeKnown takes cost from the only limit of an address, if the window is
+// known, in buckets and has room, and says so in d: the road of nearly every
+// request. Else it reports false and has taken nothing.
+func (s *MemoryStore) takeKnown(p *policy, addr netip.Addr, cost int64, d *Decision) bool {
+	if !addr.IsValid() || cost > p.N {
+		return false
+	}
+	// Read before the lock is held, so that nobody waits for the clock. Who comes
+	// first then may be counted later, never earlier: buckets do not go back.
+	now, per := s.now(), int64(p.Per)
+	k := s.addrKey(&p.hashed, addr)
+	sh := &s.shards[k.lo%shardCount]
+	sh.mu.Lock()
+	i := sh.own.find(k)
+	if i < 0 {
+		sh.mu.Unlock()
+		return false
+	}
+	w := sh.own.entries[i].w
+	if !w.isBucketed() {
+		sh.mu.Unlock()
+		return false
+	}
+	left := p.N - w.used(now, per) - cost
+	if left < 0 {
+		sh.mu.Unlock()
+		return false
+	}
+	w.hit(cost)
+	full := w.full(now, per)
+	sh.mu.Unlock()
+	d.Allowed, d.Policy, d.Limit, d.Remaining, d.ResetAfter, d.receipt.at = true, p.Name, p.Limit, left, time.Duration(full), stamp(now)
+	return true
+}
+
+// decideOne decides on one charge that is countable, without the working set of
+// many.
 func (s *MemoryStore) decideOne(c *Charge, st *State, take bool) bool {
 	k := s.keyOf(c)
 	sh := &s.shards[k.lo%shardCount]
 	sh.mu.Lock()
 	now := s.now()
-	if i := sh.own.find(k); i >= 0 && take {
-		w := sh.own.entries[i].w
-		if w.isBucketed() {
-			left := c.N - w.used(now, int64(c.Per)) - c.Cost
-			if left >= 0 {
-				w.hit(c.Cost)
-				full := w.full(now, int64(c.Per))
-				sh.mu.Unlock()
-				*st = State{Fits: true, Remaining: left, ResetAfter: time.Duration(full), At: stamp(now)}
-				return true
-			}
-		}
-	}
 	p := s.find(sh, c, k, now, 0)
 	fits := p.judge(c, st, now)
 	s.settle(sh, &p, c, st, now, take && fits)

@@ -35,6 +35,9 @@ func ruleWindow(per time.Duration, burst int64) int64 {
 // subjectKey is the key of a subject under a rule. What precedes the name has
 // one length for each of its three forms, and says which one it is.
 func (s *MemoryStore) subjectKey(rule key, addr netip.Addr, name string) key {
+	if name == "" && addr.IsValid() {
+		return s.addrKey(&rule, addr)
+	}
 	const head = 16 + 1 + 16
 	var b [96]byte
 	binary.LittleEndian.PutUint64(b[0:], rule.lo)
@@ -55,6 +58,24 @@ func (s *MemoryStore) subjectKey(rule key, addr netip.Addr, name string) key {
 	binary.LittleEndian.PutUint64(b[n+8:], maphash.String(s.hi, name))
 	n += 16
 	return key{maphash.Bytes(s.lo, b[:n]), maphash.Bytes(s.hi, b[:n])}
+}
+
+// addrKey is the key of an address under a rule. No other key is made from 16
+// bytes; and two addresses meet under two rules only if the hashes of the rules
+// differ exactly as the addresses do, which nobody can arrange: they are secret.
+func (s *MemoryStore) addrKey(rule *key, addr netip.Addr) key {
+	var hi, lo uint64 = 0, 0xffff0000
+	if addr.Is4() {
+		a := addr.As4()
+		lo |= uint64(binary.LittleEndian.Uint32(a[:])) << 32
+	} else {
+		a := addr.As16()
+		hi, lo = binary.LittleEndian.Uint64(a[:8]), binary.LittleEndian.Uint64(a[8:])
+	}
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:8], hi^rule.lo)
+	binary.LittleEndian.PutUint64(b[8:], lo^rule.hi)
+	return key{maphash.Bytes(s.lo, b[:]), maphash.Bytes(s.hi, b[:])}
 }
 
 // ruleOf is the rule's key, which a Limiter passes along.

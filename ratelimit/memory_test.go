@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -352,6 +353,30 @@ func TestANewcomerInFullMemoryIsStillLimited(t *testing.T) {
 		}
 		if admitted > n {
 			t.Errorf("N = %d: %d admitted", n, admitted)
+		}
+	}
+}
+
+// What a larger limit admitted under the same rule does not make room, by
+// overflow, for a request that costs more than anything.
+func TestACostBeyondEverythingFitsNowhere(t *testing.T) {
+	s, err := NewMemoryStore(MemoryConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.MustParseAddr("192.0.2.1")
+	l, err := New(Config{Store: s, IP: []Limit{PerHour(200)}, Tiers: []Tier{{Name: "all", User: []Limit{PerHour(200)}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := []Charge{{Rule: l.ip[0].rule, Subject: Subject{Addr: addr}, N: 1000, Per: time.Hour, Cost: 900}}
+	if ok, err := s.TakeAll(t.Context(), before, make([]State, 1)); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	for _, cost := range []int64{1, 200, 201, math.MaxInt64 - 1, math.MaxInt64} {
+		d, err := l.Take(t.Context(), Request{Addr: addr, Cost: cost})
+		if err != nil || d.Allowed {
+			t.Errorf("cost %d: %+v, %v", cost, d, err)
 		}
 	}
 }
