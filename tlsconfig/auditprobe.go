@@ -94,6 +94,13 @@ func publicCAs(pool *x509.CertPool) bool {
 	return shared >= 10
 }
 
+// looksPublic reports whether the CAs for clients are a bundle of public ones.
+// A machine without roots of its own, as in an empty container, cannot tell
+// them by name, but no private infrastructure has fifty.
+func looksPublic(cas *anchors) bool {
+	return len(cas.certs) >= 50 || publicCAs(cas.pool)
+}
+
 // judgePublicCAs adds to HDN-TLS-009 what takes a look at the system's files.
 func judgePublicCAs(out []hardening.Finding, cfgs []labelled) {
 	i := slices.IndexFunc(out, func(f hardening.Finding) bool { return f.ID == "HDN-TLS-009" })

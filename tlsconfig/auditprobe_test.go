@@ -85,6 +85,10 @@ func TestThePublicCAsAsClientCAsAreAFinding(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, f)
 		}
 	}
+	m := newMutual(t, func(c *tlsconfig.ServerConfig) { c.ClientAuth.CAs = tlsconfig.CAFile(os.Getenv("SSL_CERT_FILE")) }, tlsconfig.DNS("a.test"))
+	if f := find(t, m.Check(), "HDN-TLS-067"); f.Passed {
+		t.Errorf("a server that took the file of the public CAs: %v", f)
+	}
 }
 
 func TestAuditJudgesCertificatesOfTheOldField(t *testing.T) {

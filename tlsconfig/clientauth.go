@@ -90,6 +90,7 @@ type clientRules struct {
 	pins     pinSet
 	optional bool
 	worst    Level
+	public   bool // cas are public CAs
 }
 
 // ErrClientRefused is what errors about a client's certificate match with
@@ -340,13 +341,17 @@ func (s *Server) clientFindings() []hardening.Finding {
 		{Framework: hardening.ASVS, ID: "v5.0.0-12.3.5", Relation: hardening.Implements},
 		{Framework: hardening.CWE, ID: "295", Relation: hardening.Supports},
 	}
-	named, required := "no client certificates", "no client certificates"
-	var all, optional []string
+	named, required, own := "no client certificates", "no client certificates", "no client certificates"
+	var all, optional, public []string
 	if rules := s.clients.Load(); rules != nil {
 		named = fmt.Sprintf("%d rules, %d pins", len(rules.allow), len(rules.pins))
 		required = "required"
 		if rules.allow == nil {
 			all = []string{"every client of " + rules.cas.source}
+		}
+		own = fmt.Sprintf("%d CAs in %s", len(rules.cas.certs), rules.cas.source)
+		if rules.public {
+			public = []string{own + ", which look like the public ones"}
 		}
 		if rules.optional {
 			optional = []string{"clients without a certificate are let in"}
@@ -357,5 +362,7 @@ func (s *Server) clientFindings() []hardening.Finding {
 			"an allow-list, or no client certificates", "name the clients in ClientAuth.Allow", controls...),
 		finding("HDN-TLS-032", s.name, "A client certificate that is asked for is required", hardening.Low, required, optional,
 			"required, or not asked for", "leave ClientAuth.Optional false, and serve clients without a certificate elsewhere", controls...),
+		finding("HDN-TLS-067", s.name, "The CAs of clients are your own, not public ones", hardening.High, own, public,
+			"fewer than ten CAs that this system trusts for everything, and fewer than fifty in all", "put the CA that issues your clients' certificates alone into ClientAuth.CAs: a public one makes a client of anyone with a domain", controls...),
 	}
 }

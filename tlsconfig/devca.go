@@ -146,10 +146,10 @@ func validHost(name string) bool {
 	if len(name) == 0 || len(name) > 253 {
 		return false
 	}
-	for i, label := range strings.Split(name, ".") {
-		if label == "*" && i == 0 && strings.Contains(name, ".") {
-			continue
-		}
+	if parent, ok := strings.CutPrefix(name, "*."); ok {
+		name = parent
+	}
+	for label := range strings.SplitSeq(name, ".") { // it does not allocate: requests are judged with it
 		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}

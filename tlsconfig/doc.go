@@ -39,7 +39,7 @@
 // The network is hostile: it sees, drops and changes every byte, and records
 // today what a quantum computer may open later; hence authenticated ciphers
 // with forward secrecy only, and hybrid post-quantum groups first. The peer is
-// hostile: it sends half a request and waits, or 100 KiB of headers. Whoever
+// hostile: it sends half a request and waits, or 100 KiB of headers, or a Host that is not ours. Whoever
 // reads the logs is not trusted with keys: no error, event or finding holds
 // PEM, key bytes, text a peer sent, or of a URL more than its host; only the
 // *url.Error of an http.Client needs [SafeError]. A client that was taken off

@@ -117,7 +117,9 @@ func TestHostAttacks(t *testing.T) {
 		"a bare CR in the host":        {"GET / HTTP/1.1\r\nHost: localhost\revil\r\n\r\n", refused},
 		"bytes beyond ASCII":           {"GET / HTTP/1.1\r\nHost: löcalhost\r\n\r\n", refused},
 		"a space before the colon":     {"GET / HTTP/1.1\r\nHost : evil.test\r\nHost: localhost\r\n\r\n", refused},
-		"a target that outranks Host":  {"GET http://target.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n", "target.test"}, // RFC 9112 section 3.2.2
+		"a target that outranks Host":  {"GET http://target.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n", refused},
+		"a target of ours":             {"GET http://localhost/ HTTP/1.1\r\nHost: evil.test\r\n\r\n", "localhost"}, // RFC 9112 section 3.2.2
+		"another's host":               {"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n", refused},
 		"an old client without a host": {"GET / HTTP/1.0\r\n\r\n", ""},
 		"X-Forwarded-Host":             {"GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: evil.test\r\nForwarded: host=evil.test\r\n\r\n", "localhost"},
 	} {

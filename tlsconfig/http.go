@@ -53,17 +53,18 @@ const (
 // server's Handler and ConnContext see to that, so a ConnContext of your own
 // must call this one.
 //
-// The handler gets every well-formed Host, also one that the certificate does
-// not name: TLS proves to clients who the server is, not to the server which
-// host they mean. A handler that builds links from Host, or serves several
-// hosts, checks it first; put that check (package headers has one) outermost
-// in h, before sessions and limits.
+// A request for a host that is none of the certificates' is answered 421; see
+// ServerConfig.Hosts. Where h serves several hosts differently, compare the
+// host there: any of them may come over any connection.
 func (s *Server) HTTPServer(h http.Handler) *http.Server {
 	if h == nil {
 		h = http.NotFoundHandler()
 	}
 	srv := &http.Server{Handler: h, ErrorLog: newErrorLog(s.logger, s.name)} // #nosec G112 -- Harden sets every timeout below
 	srv.TLSConfig = s.tlsConfig(func() bool { return offersHTTP2(srv) })
+	if !s.anyHost {
+		s.refuseForeignHosts(srv)
+	}
 	if s.connAge > 0 {
 		limitConnAge(srv, s.connAge, event.Sink{Logger: s.logger, Room: room, Name: s.name})
 	}

@@ -70,8 +70,25 @@ type ServerConfig struct {
 	// ClientAuth send no tickets and do not use it.
 	TicketKeys KeySource
 
-	// OnDeny answers a request of [Server.HTTPServer] whose client is not let
-	// in any more. Default: hardening.WriteProblem.
+	// Hosts are names and addresses, beside those of Certs, that requests to
+	// [Server.HTTPServer] may ask for: "app.example", "192.0.2.1", or
+	// "*.app.example" for any one label. A request for any other host is
+	// answered 421 before h sees it, so that a Host header which anybody can
+	// choose gets into no link, mail or cache, and a foreign name that resolves
+	// to this machine (DNS rebinding) reaches nothing. Three more are answered:
+	// the address that the client connected to, by which balancers and
+	// Kubernetes check health; no host at all (HTTP/1.0), which names no
+	// foreign one; and every port. List the public names here if a proxy in
+	// front passes on its client's Host while Certs name this server inside.
+	// Default: nil, the names and addresses of Certs.
+	Hosts []string
+
+	// DangerouslyAnyHost lets every well-formed Host reach the handler.
+	DangerouslyAnyHost bool
+
+	// OnDeny answers a request of [Server.HTTPServer] that asks for a foreign
+	// host, or whose client is not let in any more. Default:
+	// hardening.WriteProblem.
 	OnDeny func(http.ResponseWriter, *http.Request, *hardening.Problem)
 
 	// PollInterval is the time between two looks at the files; a change is
@@ -95,10 +112,13 @@ type Server struct {
 	profile Profile
 	env     hardening.Environment
 	connAge time.Duration // 0 = no limit
+	more    []string      // hosts beside those of the certificates
+	anyHost bool
 	logger  *slog.Logger
 	base    *tls.Config // never handed out: TLS clones it
 	keep    *keeper
 	snap    atomic.Pointer[snapshot]
+	hosts   atomic.Pointer[hostSet]
 
 	tickets *tickets    // nil = none are sent
 	auth    *ClientAuth // nil = no client certificates; its Allow is not used
@@ -132,6 +152,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		cfg.Name = room
 	}
 	s := &Server{name: cfg.Name, profile: cfg.Profile, env: cfg.Environment, logger: cfg.Logger, base: cfg.Profile.serverConfig()}
+	s.more, s.anyHost = slices.Clone(cfg.Hosts), cfg.DangerouslyAnyHost
+	checkHosts(f, cfg.Hosts, cfg.DangerouslyAnyHost)
 	s.connAge = connAge(f, cfg.MaxConnAge, cfg.DangerouslyEndlessConns)
 	s.keep = &keeper{
 		sink: event.Sink{Audit: cfg.Audit, Logger: cfg.Logger, Room: room, Name: cfg.Name},
@@ -172,7 +194,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 
 // publish hands the state to handshakes. The keeper's lock is held.
 func (s *Server) publish() {
-	s.snap.Store(s.keep.snapshot(time.Now()))
+	snap := s.keep.snapshot(time.Now())
+	s.hosts.Store(snap.hostsOf(s.more))
+	s.snap.Store(snap)
 	if s.auth == nil {
 		return
 	}
@@ -180,7 +204,7 @@ func (s *Server) publish() {
 	if is != nil && is.cas == s.keep.cas.set && slices.Equal(is.allow, s.allow) {
 		return // nothing that clients would have to be checked for again
 	}
-	s.clients.Store(&clientRules{cas: s.keep.cas.set, allow: s.allow, pins: s.pins, optional: s.auth.Optional, worst: s.profile.worstKey()})
+	s.clients.Store(&clientRules{cas: s.keep.cas.set, public: looksPublic(s.keep.cas.set), allow: s.allow, pins: s.pins, optional: s.auth.Optional, worst: s.profile.worstKey()})
 }
 
 func wipe(read []filepoll.Snapshot) {

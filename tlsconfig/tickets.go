@@ -154,10 +154,12 @@ func (t *tickets) into(cfg *tls.Config) {
 // hostMark begins the entry of SessionState.Extra that binds a ticket to the
 // name that the client asked for. RFC 8446 section 4.6.1 leaves it to clients
 // not to take a ticket to another name; this server does not rely on it.
-var hostMark = []byte("tlsconfig host ")
+const hostMark = "tlsconfig host "
 
-func hostOf(cs *tls.ConnectionState) []byte {
-	return append(bytes.Clone(hostMark), cs.ServerName...)
+// isHost reports whether an entry binds to that name. It does not allocate: it
+// runs in every resumed handshake.
+func isHost(extra []byte, name string) bool {
+	return len(extra) == len(hostMark)+len(name) && string(extra[:len(hostMark)]) == hostMark && string(extra[len(hostMark):]) == name
 }
 
 func (t *tickets) wrap(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
@@ -165,7 +167,7 @@ func (t *tickets) wrap(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, er
 	if err != nil {
 		return nil, errTicket
 	}
-	ss.Extra = append(ss.Extra, hostOf(&cs))
+	ss.Extra = append(ss.Extra, []byte(hostMark+cs.ServerName))
 	return k.holder.EncryptTicket(cs, ss)
 }
 
@@ -182,9 +184,8 @@ func (t *tickets) unwrap(identity []byte, cs tls.ConnectionState) (*tls.SessionS
 	if err != nil || ss == nil {
 		return nil, nil
 	}
-	want := hostOf(&cs)
 	for i, extra := range ss.Extra {
-		if bytes.Equal(extra, want) {
+		if isHost(extra, cs.ServerName) {
 			ss.Extra = append(ss.Extra[:i:i], ss.Extra[i+1:]...) // wrap adds it anew
 			return ss, nil
 		}
