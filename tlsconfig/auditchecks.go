@@ -14,6 +14,31 @@ import (
 	"github.com/inovy/hardening"
 )
 
+// lostChanges names the fields of outer that inner, which is used in its place,
+// does not have. Protocols are HDN-TLS-057's.
+func lostChanges(outer, inner *tls.Config) (lost []string) {
+	for _, f := range []struct {
+		name string
+		kept bool
+	}{
+		{"MinVersion", outer.MinVersion == inner.MinVersion},
+		{"MaxVersion", outer.MaxVersion == inner.MaxVersion},
+		{"CipherSuites", slices.Equal(outer.CipherSuites, inner.CipherSuites)},
+		{"CurvePreferences", slices.Equal(outer.CurvePreferences, inner.CurvePreferences)},
+		{"ClientAuth", outer.ClientAuth == inner.ClientAuth},
+		{"SessionTicketsDisabled", outer.SessionTicketsDisabled == inner.SessionTicketsDisabled},
+		{"Certificates", len(outer.Certificates) == len(inner.Certificates)},
+		{"GetCertificate", sameFunc(outer.GetCertificate, inner.GetCertificate)},
+		{"VerifyConnection", outer.VerifyConnection == nil || ownFunc(outer.VerifyConnection, "(*Server).") || bothOf(inner.VerifyConnection)},
+		{"VerifyPeerCertificate", sameFunc(outer.VerifyPeerCertificate, inner.VerifyPeerCertificate)},
+	} {
+		if !f.kept {
+			lost = append(lost, f.name)
+		}
+	}
+	return lost
+}
+
 // auditChecks are those that only a configuration of somebody else can fail:
 // NewServer and NewClient leave no way to.
 func auditChecks(outer *tls.Config, opts AuditOptions) []configCheck {
@@ -73,6 +98,19 @@ func auditChecks(outer *tls.Config, opts AuditOptions) []configCheck {
 				return "another trust domain, with ticket keys of its own", true
 			}
 			return "another trust domain with the same ticket keys, unless SetSessionTicketKeys was called, which cannot be seen", false
+		},
+	}, {
+		id: "HDN-TLS-069", title: "Changes of a Server's configuration reach handshakes", severity: hardening.High, roles: server,
+		expected: "what Server.TLS returned, or no changes", remedy: "change what Server.TLS returned before it is used, not a Clone of it: its GetConfigForClient does not see the Clone",
+		controls: transportControls(),
+		judge: func(cfg *tls.Config, _ Role) (string, bool) {
+			if cfg == outer || outer.GetConfigForClient == nil || !ownFunc(outer.GetConfigForClient, "(*Server).") {
+				return "no such configuration", true
+			}
+			if lost := lostChanges(outer, cfg); len(lost) > 0 {
+				return fmt.Sprintf("a Clone was changed, and handshakes do not see its %s", strings.Join(lost, ", ")), false
+			}
+			return "all of them", true
 		},
 	}, {
 		id: "HDN-TLS-062", title: "Clients of TLS 1.2 find a group", severity: hardening.Low, roles: server,

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/inovy/hardening/tlsconfig"
@@ -147,24 +148,83 @@ func TestOptionsThatMeanNothingAreAFinding(t *testing.T) {
 	}
 }
 
-// TLS documents that a Clone's changes are dropped; this holds it to that, and
-// shows that what was changed in place counts.
-func TestChangesReachHandshakesInPlaceAndNotOnAClone(t *testing.T) {
+// crypto/tls has no eyes for a Clone of what TLS returned, since its hook
+// answers with a copy of the original: that is said by Audit.
+func TestTrap_ChangesOnACloneAreDropped(t *testing.T) {
 	m := newMutual(t, nil, tlsconfig.DNS("svc.test"))
 	cfg := m.TLS()
-	clone := cfg.Clone()
-	clone.MinVersion, clone.NextProtos = tls.VersionTLS13, []string{"clone"}
 	old := m.with(m.clients.client(dns("svc.test")))
 	old.MaxVersion = tls.VersionTLS12
+	for field, change := range map[string]func(*tls.Config){
+		"MinVersion":             func(c *tls.Config) { c.MinVersion = tls.VersionTLS13 },
+		"MaxVersion":             func(c *tls.Config) { c.MaxVersion = tls.VersionTLS13 },
+		"CipherSuites":           func(c *tls.Config) { c.CipherSuites = c.CipherSuites[:2] },
+		"CurvePreferences":       func(c *tls.Config) { c.CurvePreferences = c.CurvePreferences[:4] },
+		"SessionTicketsDisabled": func(c *tls.Config) { c.SessionTicketsDisabled = false },
+		"GetCertificate": func(c *tls.Config) {
+			get := c.GetCertificate
+			c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return get(hello) }
+		},
+		"VerifyConnection": func(c *tls.Config) { c.VerifyConnection = strict },
+	} {
+		clone, inPlace := cfg.Clone(), m.TLS()
+		change(clone)
+		if f := find(t, tlsconfig.Audit(clone, tlsconfig.AuditOptions{}), "HDN-TLS-069"); f.Passed || !strings.HasSuffix(f.Observed, "its "+field) {
+			t.Errorf("%s on a Clone: %v", field, f)
+		}
+		change(inPlace)
+		if f := find(t, tlsconfig.Audit(inPlace, tlsconfig.AuditOptions{}), "HDN-TLS-069"); !f.Passed {
+			t.Errorf("%s in place: %v", field, f)
+		}
+	}
+	if ids := failed(tlsconfig.Audit(cfg.Clone(), tlsconfig.AuditOptions{})); len(ids) > 0 {
+		t.Errorf("a Clone without changes fails %v", ids)
+	}
+	clone := cfg.Clone()
+	clone.MinVersion = tls.VersionTLS13
 	if cs, err := dial(t, echo(t, clone), old); err != nil || cs.Version != tls.VersionTLS12 {
 		t.Errorf("a clone's change counts now (%v): say so in TLS", err)
+	}
+	stranger := m.with(m.clients.client(dns("other.test")))
+	if _, err := dial(t, echo(t, clone), stranger); err == nil {
+		t.Error("a clone lets in who is not listed")
 	}
 	cfg.MinVersion = tls.VersionTLS13
 	if _, err := dial(t, echo(t, cfg), old); err == nil {
 		t.Error("a change in place is dropped")
 	}
-	stranger := m.with(m.clients.client(dns("other.test")))
-	if _, err := dial(t, echo(t, clone), stranger); err == nil {
-		t.Error("a clone lets in who is not listed")
+}
+
+// The server of HTTPServer looks at what its TLSConfig has become.
+func TestAChangedCloneInAnHTTPServerCounts(t *testing.T) {
+	m := newMutual(t, nil, tlsconfig.DNS("svc.test"))
+	srv := m.HTTPServer(http.NotFoundHandler())
+	srv.TLSConfig = srv.TLSConfig.Clone()
+	srv.TLSConfig.MinVersion = tls.VersionTLS13
+	asked := make(chan tls.ConnectionState, 9)
+	srv.TLSConfig.VerifyConnection = func(cs tls.ConnectionState) error {
+		asked <- cs
+		return nil
+	}
+	addr := serve(t, srv, serveTLS)
+	old := m.with(m.clients.client(dns("svc.test")))
+	old.MaxVersion = tls.VersionTLS12
+	if conn, err := tls.Dial("tcp", addr, old); err == nil {
+		conn.Close()
+		t.Error("TLS 1.2 is spoken")
+	}
+	for name, want := range map[string]int{"svc.test": 1, "other.test": 0} {
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: m.with(m.clients.client(dns(name)))}}
+		res, err := c.Get("https://" + addr)
+		if err == nil {
+			res.Body.Close()
+		}
+		c.CloseIdleConnections()
+		if (err == nil) != (want == 1) || len(asked) != want {
+			t.Errorf("%s: %v, and the added check ran %d times", name, err, len(asked))
+		}
+		for len(asked) > 0 {
+			<-asked
+		}
 	}
 }

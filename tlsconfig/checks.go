@@ -32,7 +32,7 @@ func (s *Server) Check() []hardening.Finding {
 	out = append(out, s.keep.findings(s.name, time.Now())...)
 	out = append(out, s.clientFindings()...)
 	out = append(out, s.tickets.finding(s.name))
-	return append(out, keyFileFinding(pairs, s.name), connAgeFinding(s.connAge, s.name), hostFinding(s.anyHost, s.name))
+	return append(out, keyFileFinding(pairs, s.name), connAgeFinding(s.connAge, s.grace, s.name), hostFinding(s.anyHost, s.name))
 }
 
 // Ids of controls: ISO/IEC 27002:2022 numbers are those of NEN 7510:2024.

@@ -210,10 +210,10 @@ func digestOf(allow []SAN) string {
 }
 
 // askClients makes cfg demand client certificates. Every handshake gets a
-// configuration with the CAs of that moment; http2 reports whether HTTP/2 may
-// be offered, because what http.Server decides about it reaches only its own
-// copy of cfg.
-func (s *Server) askClients(cfg *tls.Config, http2 func() bool) {
+// configuration with the CAs of that moment. Where it is for an http.Server, that
+// decides whether HTTP/2 may be offered, which reaches only its own copy of cfg,
+// and its TLSConfig counts: it may have been replaced by a changed Clone.
+func (s *Server) askClients(cfg *tls.Config, srv *http.Server) {
 	cfg.ClientAuth = tls.RequireAndVerifyClientCert
 	if s.auth.Optional {
 		cfg.ClientAuth = tls.VerifyClientCertIfGiven
@@ -225,22 +225,23 @@ func (s *Server) askClients(cfg *tls.Config, http2 func() bool) {
 	own := cfg.VerifyConnection
 	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		rules := s.clients.Load()
-		c := cfg.Clone()
+		is := cfg
+		if srv != nil && srv.TLSConfig != nil {
+			is = srv.TLSConfig
+		}
+		c := is.Clone()
 		c.GetConfigForClient = nil
 		c.ClientCAs = rules.cas.pool
-		if !http2() {
+		if srv != nil && !offersHTTP2(srv) {
 			c.NextProtos = slices.DeleteFunc(slices.Clone(c.NextProtos), func(p string) bool { return p == "h2" })
 		}
 		var peer net.Addr
 		if hello.Conn != nil {
 			peer = hello.Conn.RemoteAddr()
 		}
-		added := cfg.VerifyConnection
-		c.VerifyConnection = func(cs tls.ConnectionState) error {
-			if err := s.admit(&cs, rules, peer); err != nil || added == nil || sameFunc(added, own) {
-				return err
-			}
-			return added(cs) // a check that the caller of TLS has added
+		c.VerifyConnection = func(cs tls.ConnectionState) error { return s.admit(&cs, rules, peer) }
+		if added := is.VerifyConnection; added != nil && !sameFunc(added, own) { // a check of the caller's
+			c.VerifyConnection = both(c.VerifyConnection, added)
 		}
 		return c, nil
 	}

@@ -682,7 +682,7 @@ func TestAClientCertificateThatExpiresOnAnOpenConnectionIsRefused(t *testing.T) 
 		srv.WriteTimeout = time.Hour
 		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 		go srv.ServeTLS(l, "", "")
-		defer srv.Close()
+		defer closeQuiet(srv)
 		dials := 0
 		short := clients.client(func(c *x509.Certificate) {
 			dns("svc.test")(c)

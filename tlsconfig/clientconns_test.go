@@ -28,7 +28,7 @@ func piped(t *testing.T, ca *authority, h http.Handler) (dial func(context.Conte
 	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	go srv.ServeTLS(l, "", "")
 	t.Cleanup(func() {
-		srv.Close()
+		closeQuiet(srv)
 		time.Sleep(time.Minute) // closing TLS over a pipe that nobody reads takes 5 s
 	})
 	opened = new(int)

@@ -43,7 +43,7 @@ func TestTrap_LongLivedConnectionsOutliveChanges(t *testing.T) {
 				srv := server.HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }))
 				l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 				go srv.ServeTLS(l, "", "")
-				defer srv.Close()
+				defer closeQuiet(srv)
 
 				var opened []time.Time
 				tr := &http.Transport{
@@ -110,7 +110,7 @@ func TestARunningResponseIsNotCutOffByTheAgeLimit(t *testing.T) {
 		}))
 		l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 		go srv.ServeTLS(l, "", "")
-		defer srv.Close()
+		defer closeQuiet(srv)
 		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool(), ServerName: "localhost"}, DialContext: func(context.Context, string, string) (net.Conn, error) {
 			near, far := net.Pipe()
 			l.conns <- far
@@ -125,6 +125,134 @@ func TestARunningResponseIsNotCutOffByTheAgeLimit(t *testing.T) {
 			t.Errorf("read %d bytes, %v", len(body), err)
 		}
 	})
+}
+
+// closeQuiet closes a server in a bubble, once its connections are gone: Close
+// holds the server's mutex while it says goodbye over a pipe that nobody reads,
+// and who waits for that mutex keeps the bubble's clock from moving.
+func closeQuiet(srv *http.Server) {
+	time.Sleep(5 * time.Minute)
+	srv.Close()
+}
+
+// cutConn is a connection that notes when it is closed.
+type cutConn struct {
+	net.Conn
+	closed time.Time
+}
+
+func (c *cutConn) Close() error {
+	c.closed = time.Now()
+	return nil
+}
+
+// A connection that is in use, or that a handler took over, ends with its
+// grace; one that ended before is not held until then.
+func TestTrap_WebSocketsOutliveTheAgeOfTheirConnection(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-12.1.3")
+	mutual := func(c *tlsconfig.ServerConfig) {
+		c.ClientAuth = &tlsconfig.ClientAuth{CAs: tlsconfig.CAFile(caFile(t, newAuthority(t))), Allow: []tlsconfig.SAN{tlsconfig.DNS("a.test")}}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*tlsconfig.ServerConfig)
+		state  http.ConnState
+		least  time.Duration // 0 = never
+		most   time.Duration
+	}{
+		{"in use", func(c *tlsconfig.ServerConfig) { c.ConnGrace = 2 * time.Minute }, http.StateActive, 11 * time.Minute, 12 * time.Minute},
+		{"taken over", func(c *tlsconfig.ServerConfig) { c.ConnGrace = 2 * time.Minute }, http.StateHijacked, 11 * time.Minute, 12 * time.Minute},
+		{"closed before", func(c *tlsconfig.ServerConfig) { c.ConnGrace = 2 * time.Minute }, http.StateClosed, 0, 0},
+		{"taken over, mutual TLS", mutual, http.StateHijacked, 69 * time.Minute, 70 * time.Minute},
+		{"taken over, without grace", func(*tlsconfig.ServerConfig) {}, http.StateHijacked, 0, 0},
+		{"mutual TLS without end", func(c *tlsconfig.ServerConfig) { mutual(c); c.DangerouslyEndlessConns = true }, http.StateHijacked, 0, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := tlsconfig.ServerConfig{Certs: certs(newAuthority(t).good("localhost")), Logger: silent, PollInterval: time.Hour}
+			tt.change(&cfg)
+			server, err := tlsconfig.NewServer(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			srv := server.HTTPServer(nil)
+			conn, begun := new(cutConn), time.Now()
+			if srv.ConnContext != nil {
+				srv.ConnContext(t.Context(), conn)
+			}
+			if srv.ConnState != nil {
+				srv.ConnState(conn, http.StateActive)
+				srv.ConnState(conn, tt.state)
+			}
+			time.Sleep(24 * time.Hour) // the bubble's clock
+			synctest.Wait()
+			switch age := conn.closed.Sub(begun); {
+			case tt.least == 0 && !conn.closed.IsZero(), tt.least > 0 && (age < tt.least || age > tt.most):
+				t.Errorf("%s: closed %v, after %v", tt.name, !conn.closed.IsZero(), age)
+			}
+		})
+	}
+}
+
+// The same through net/http: an event stream over each protocol, and a
+// connection that was taken over.
+func TestARunningResponseIsCutOffAfterItsGrace(t *testing.T) {
+	for _, kind := range []string{"http/1.1", "h2", "taken over"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ca := newAuthority(t)
+				server, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: certs(ca.good("localhost")), MaxConnAge: time.Minute, ConnGrace: 2 * time.Minute, Logger: silent})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer server.Close()
+				ended := make(chan time.Duration, 1)
+				srv := server.HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					begun := time.Now()
+					defer func() { ended <- time.Since(begun) }()
+					c := http.NewResponseController(w)
+					if kind == "taken over" {
+						conn, _, err := c.Hijack()
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+						io.Copy(io.Discard, conn)
+						return
+					}
+					c.SetWriteDeadline(time.Time{})
+					c.SetReadDeadline(time.Time{})
+					c.Flush()
+					<-r.Context().Done()
+				}))
+				l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+				go srv.ServeTLS(l, "", "")
+				defer closeQuiet(srv)
+				protocol := strings.Replace(kind, "taken over", "http/1.1", 1)
+				tr := &http.Transport{
+					Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{RootCAs: ca.pool(), ServerName: "localhost", NextProtos: []string{protocol}},
+					DialContext: func(context.Context, string, string) (net.Conn, error) {
+						near, far := net.Pipe()
+						l.conns <- far
+						return near, nil
+					},
+				}
+				tr.Protocols.SetHTTP1(protocol == "http/1.1")
+				tr.Protocols.SetHTTP2(protocol == "h2")
+				defer tr.CloseIdleConnections()
+				res, err := (&http.Client{Transport: tr}).Get("https://localhost/")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				io.Copy(io.Discard, res.Body) // ends, with an error or without
+				if d := <-ended; d < 2*time.Minute || d > 3*time.Minute+10*time.Second {
+					t.Errorf("ended after %v", d)
+				}
+			})
+		})
+	}
 }
 
 func TestALostConnContextIsReportedOnce(t *testing.T) {
@@ -156,6 +284,7 @@ func TestConnAgeFaultsAndFinding(t *testing.T) {
 	certs := []tlsconfig.CertSource{ca.good("localhost")}
 	for field, cfg := range map[string]tlsconfig.ServerConfig{
 		"MaxConnAge":              {MaxConnAge: -time.Second},
+		"ConnGrace":               {ConnGrace: -time.Second},
 		"DangerouslyEndlessConns": {MaxConnAge: time.Hour, DangerouslyEndlessConns: true},
 	} {
 		cfg.Certs = certs
@@ -170,6 +299,12 @@ func TestConnAgeFaultsAndFinding(t *testing.T) {
 	}
 	if _, err := tlsconfig.NewServer(tlsconfig.ServerConfig{Certs: certs, MaxConnAge: time.Millisecond}); err == nil {
 		t.Error("a millisecond is accepted")
+	}
+	for _, cfg := range []tlsconfig.ServerConfig{{ConnGrace: time.Millisecond}, {ConnGrace: time.Hour, DangerouslyEndlessConns: true}} {
+		cfg.Certs = certs
+		if _, err := tlsconfig.NewServer(cfg); err == nil || !strings.Contains(err.Error(), "ConnGrace") {
+			t.Errorf("ConnGrace %v, endless %t: %v", cfg.ConnGrace, cfg.DangerouslyEndlessConns, err)
+		}
 	}
 	for _, tt := range []struct {
 		cfg  tlsconfig.ServerConfig

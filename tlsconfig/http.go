@@ -50,8 +50,8 @@ const (
 // A nil h answers 404: http.DefaultServeMux, which http.Server would take, may
 // hold the profiler. Errors of the server go to s's Logger as attributes of
 // fixed words; see [Harden]. Connections end after ServerConfig.MaxConnAge: the
-// server's Handler and ConnContext see to that, so a ConnContext of your own
-// must call this one.
+// server's Handler, ConnContext and ConnState see to that, so a ConnContext or
+// ConnState of your own must call this one.
 //
 // A request for a host that is none of the certificates' is answered 421; see
 // ServerConfig.Hosts. Where h serves several hosts differently, compare the
@@ -61,12 +61,12 @@ func (s *Server) HTTPServer(h http.Handler) *http.Server {
 		h = http.NotFoundHandler()
 	}
 	srv := &http.Server{Handler: h, ErrorLog: newErrorLog(s.logger, s.name)} // #nosec G112 -- Harden sets every timeout below
-	srv.TLSConfig = s.tlsConfig(func() bool { return offersHTTP2(srv) })
+	srv.TLSConfig = s.tlsConfig(srv)
 	if !s.anyHost {
 		s.refuseForeignHosts(srv)
 	}
 	if s.connAge > 0 {
-		limitConnAge(srv, s.connAge, event.Sink{Logger: s.logger, Room: room, Name: s.name})
+		limitConnAge(srv, s.connAge, s.grace, event.Sink{Logger: s.logger, Room: room, Name: s.name})
 	}
 	if s.auth != nil {
 		s.keepAdmitting(srv)

@@ -203,7 +203,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 				srv := newServer(t, 0, ca.good("localhost")).HTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
 				l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 				go srv.ServeTLS(l, "", "")
-				defer srv.Close()
+				defer closeQuiet(srv)
 				near, far := net.Pipe()
 				defer near.Close()
 				l.conns <- far

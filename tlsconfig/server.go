@@ -45,15 +45,21 @@ type ServerConfig struct {
 	// request after it is answered and the connection then closed, gracefully
 	// in HTTP/2 too, so that clients soon meet renewed certificates and changed
 	// client CAs and allow-lists. Each connection ends up to a tenth earlier,
-	// by chance. A response that runs is not cut off: one without end (an event
-	// stream, a WebSocket) lasts until its handler returns, or until
-	// http.Server.WriteTimeout if the handler did not extend that and did not
-	// take the connection over. So let such a handler return after a time of
-	// its own, and where ClientAuth is set, call [Server.VerifyClient] with the
-	// request's TLS state every minute or so. At least 1 s. Default: 10 minutes.
+	// by chance. A response that runs then may go on for ConnGrace. At least
+	// 1 s. Default: 10 minutes.
 	MaxConnAge time.Duration
 
-	// DangerouslyEndlessConns lifts MaxConnAge: a client that was delisted
+	// ConnGrace is how long after MaxConnAge a connection that is in use is
+	// cut, whatever runs over it: a download, an event stream, a WebSocket that
+	// a handler took over. Their clients connect again and are authenticated
+	// anew. A server of your own that uses [Server.TLS] cuts
+	// nothing: let it call [Server.VerifyClient] every minute or so. At
+	// least 1 s. Default: 1 hour with ClientAuth; without, a response without
+	// end lasts until its handler returns, or until http.Server.WriteTimeout if
+	// the handler neither extended that nor took the connection over.
+	ConnGrace time.Duration
+
+	// DangerouslyEndlessConns lifts MaxConnAge and ConnGrace: a client that was delisted
 	// keeps the connection that it has.
 	DangerouslyEndlessConns bool
 
@@ -112,6 +118,7 @@ type Server struct {
 	profile Profile
 	env     hardening.Environment
 	connAge time.Duration // 0 = no limit
+	grace   time.Duration // 0 = connections in use are not cut
 	more    []string      // hosts beside those of the certificates
 	anyHost bool
 	logger  *slog.Logger
@@ -155,6 +162,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	s.more, s.anyHost = slices.Clone(cfg.Hosts), cfg.DangerouslyAnyHost
 	checkHosts(f, cfg.Hosts, cfg.DangerouslyAnyHost)
 	s.connAge = connAge(f, cfg.MaxConnAge, cfg.DangerouslyEndlessConns)
+	s.grace = connGrace(f, cfg.ConnGrace, cfg.DangerouslyEndlessConns, cfg.ClientAuth != nil)
 	s.keep = &keeper{
 		sink: event.Sink{Audit: cfg.Audit, Logger: cfg.Logger, Room: room, Name: cfg.Name},
 		role: RoleServer, profile: cfg.Profile, interval: pollInterval(f, cfg.PollInterval), publish: s.publish,
@@ -265,18 +273,18 @@ func (s *Server) ForceReload(ctx context.Context) error {
 // With ClientAuth, GetConfigForClient brings the client CAs of the moment: a
 // VerifyConnection of the caller's runs after ours, which stays. It brings them
 // in a copy of what TLS returned, changes included; so change that, before it
-// is used, and never a Clone of it, whose changes crypto/tls does not look at.
-func (s *Server) TLS() *tls.Config {
-	return s.tlsConfig(func() bool { return true })
-}
+// is used, and not a Clone of it, whose changes crypto/tls does not look at:
+// [Audit] of the Clone then fails HDN-TLS-069.
+func (s *Server) TLS() *tls.Config { return s.tlsConfig(nil) }
 
-func (s *Server) tlsConfig(http2 func() bool) *tls.Config {
+// tlsConfig is for the http.Server srv; nil = for anything else.
+func (s *Server) tlsConfig(srv *http.Server) *tls.Config {
 	cfg := s.base.Clone() // shallow
 	cfg.CipherSuites = slices.Clone(cfg.CipherSuites)
 	cfg.CurvePreferences = slices.Clone(cfg.CurvePreferences)
 	cfg.NextProtos = slices.Clone(cfg.NextProtos)
 	if s.auth != nil {
-		s.askClients(cfg, http2)
+		s.askClients(cfg, srv)
 	}
 	return cfg
 }
