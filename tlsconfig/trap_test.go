@@ -283,3 +283,49 @@ func TestAServerThatNeverAnswersIsLeftAfterTenSeconds(t *testing.T) {
 		}
 	})
 }
+
+// middlebox drops a ClientHello that takes more than one packet.
+type middlebox struct {
+	net.Conn
+	passed bool
+}
+
+var errDropped = errors.New("dropped")
+
+func (m *middlebox) Write(b []byte) (int, error) {
+	if !m.passed && len(b) > 1400 {
+		return 0, errDropped
+	}
+	m.passed = true
+	return m.Conn.Write(b)
+}
+
+// The hybrid groups make the ClientHello longer than a packet, and there are
+// middleboxes that drop it: one client can leave them out, with a reason.
+func TestTrap_MiddleboxesDropHybridClientHellos(t *testing.T) {
+	site := newSite(t, "localhost")
+	addr := echo(t, started(t, tlsconfig.ServerConfig{Certs: certs(site.source())}).TLS())
+	for reason, want := range map[string]bool{"": false, "the firewall of the laboratory drops large hellos": true} {
+		c, err := tlsconfig.NewClient(tlsconfig.ClientConfig{
+			Roots: tlsconfig.CAFile(caFile(t, site.ca)), ServerName: "localhost", ClassicalKexOnly: reason, Logger: silent, PollInterval: time.Hour,
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				raw, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return &middlebox{Conn: raw}, err
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := c.DialTLSContext(t.Context(), "tcp", addr)
+		if (err == nil) != want {
+			t.Errorf("reason %q: %v", reason, err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+		if f := find(t, c.Check(), "HDN-TLS-037"); f.Passed == want {
+			t.Errorf("%v", f)
+		}
+		c.Close()
+	}
+}
