@@ -2,6 +2,7 @@ package redislimit_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,7 +59,8 @@ func TestABlockHoldsOnEveryNode(t *testing.T) {
 }
 
 func blockOnEveryNode(t *testing.T, client redis.UniversalClient) {
-	shared := func(c *redislimit.Config) { c.Namespace = "test-" + strings.ToLower(t.Name()[:9]) }
+	ns := "test-" + rand.Text()[:8]
+	shared := func(c *redislimit.Config) { c.Namespace = ns }
 	a, b := limiter(t, newStore(t, client, shared)), limiter(t, newStore(t, client, shared))
 	if !admits(t, a, eve) || !admits(t, b, eve) {
 		t.Fatal("refused without a block")
@@ -118,20 +120,33 @@ func TestBlocksInRedisNameNobodyAndExpire(t *testing.T) {
 func TestBlocksOfANamespaceAreBounded(t *testing.T) {
 	srv, client, _ := mini(t)
 	srv.SetTime(time.Now())
-	s := newStore(t, client)
-	block := func(i int) error {
-		return s.Block(t.Context(), ratelimit.Identity{User: fmt.Sprint(i)}, time.Now().Add(time.Hour))
+	s := newStore(t, client, func(c *redislimit.Config) { c.Namespace = "test" })
+	block := func(name string, end time.Duration) error {
+		return s.Block(t.Context(), ratelimit.Identity{User: name}, time.Now().Add(end))
 	}
-	for i := range 1000 {
-		if err := block(i); err != nil {
-			t.Fatal(err)
-		}
+	full := "1"
+	for i := range 999 {
+		full += fmt.Sprintf(" token%d:%d", i, time.Now().Add(time.Hour).UnixMilli())
 	}
-	if err := block(1000); !errors.Is(err, ratelimit.ErrBlocks) {
+	if err := srv.Set("test:{test}:blocked", full); err != nil {
+		t.Fatal(err)
+	}
+	if err := block("a", time.Hour); err != nil {
+		t.Errorf("the last of 1000: %v", err)
+	}
+	if err := block("b", time.Hour); !errors.Is(err, ratelimit.ErrBlocks) {
 		t.Errorf("one more: %v", err)
 	}
-	if err := block(7); err != nil {
+	if err := block("a", 3*time.Hour); err != nil {
 		t.Errorf("a block that is prolonged: %v", err)
+	}
+	srv.SetTime(time.Now().Add(2 * time.Hour))
+	if err := block("b", 3*time.Hour); err != nil {
+		t.Errorf("after the others ended: %v", err)
+	}
+	value, _ := srv.Get("test:{test}:blocked")
+	if n := strings.Count(value, ":"); n != 2 {
+		t.Errorf("%d blocks are kept", n)
 	}
 }
 

@@ -51,10 +51,22 @@
 // # What Redis sees
 //
 // Keys are namespace:{namespace}:rule:hash with a keyed hash of who is
-// counted, so neither addresses nor names. All keys of a namespace lie in one
-// slot of a Cluster, since one script can decide only within a slot: give
-// services namespaces of their own to spread them. A read-only replica, a full
-// server or a failover is answered by the degraded mode.
+// counted, so neither addresses nor names. A read-only replica, a full server or
+// a failover is answered by the degraded mode.
+//
+// # On a Cluster
+//
+// One script decides only about keys of one slot. By default all keys of a
+// namespace lie in one, so that one server decides about a request; give services
+// namespaces of their own. Config.Slots spreads the counters of one service over
+// the servers: the key begins with namespace:{namespace-number}, by a keyed hash of
+// who is counted, so that the limits of one address, one user or one organisation
+// stay together. A request is then held against up to four slots at once, still in
+// one round trip; if one refuses, what the others took is given back in a second
+// one. Until then somebody else may be refused for it, but nobody is admitted
+// above a limit, and what a node that is killed between the two has taken stays
+// counted. Every request asks the slot of the global limit: leave Config.Global out
+// where one server cannot bear that, and limit in front of the service.
 //
 // The least an ACL user needs:
 //

@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"sync"
 	"time"
+
+	"github.com/inovy/hardening/ratelimit"
 )
 
 // lastKnown keeps what Redis said last about each key, so that an outage does
@@ -29,6 +31,10 @@ type usage struct {
 	server  int64 // when, by its clock, in microseconds
 	reset   int64 // microseconds until nothing is counted
 	at      time.Time
+}
+
+func (a *answer) usage(c *ratelimit.Charge, now time.Time) usage {
+	return usage{used: a.used, n: c.Capacity(), server: a.server, reset: a.reset, at: now}
 }
 
 func (u usage) left(now time.Time) time.Duration {

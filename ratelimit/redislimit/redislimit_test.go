@@ -61,8 +61,18 @@ func mini(t testing.TB) (*miniredis.Miniredis, *redis.Client, func(time.Duration
 }
 
 func TestMiniredisHoldsToTheContract(t *testing.T) {
+	t.Run("in one slot", func(t *testing.T) { miniredisHolds(t, 1) })
+	t.Run("in 16 slots", func(t *testing.T) { miniredisHolds(t, 16) })
+}
+
+func miniredisHolds(t *testing.T, slots int) {
 	_, client, advance := mini(t)
-	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, client) }, Advance: advance})
+	if slots > 1 {
+		advance = nil // what needs the clock is about one subject, which lies in one slot
+	}
+	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store {
+		return newStore(t, client, func(c *redislimit.Config) { c.Slots = slots })
+	}, Advance: advance})
 }
 
 // acl is what the package documentation gives the service's user.
@@ -118,12 +128,12 @@ func take(t testing.TB, s ratelimit.Store, c ratelimit.Charge) (bool, ratelimit.
 }
 
 func TestEveryFaultIsNamed(t *testing.T) {
-	_, err := redislimit.New(redislimit.Config{Namespace: "a b", Nodes: -1, Timeout: -1, MaxBytes: 5, Name: strings.Repeat("n", 65)})
+	_, err := redislimit.New(redislimit.Config{Namespace: "a b", Nodes: -1, Slots: 5000, Timeout: -1, MaxBytes: 5, Name: strings.Repeat("n", 65)})
 	got := map[string]bool{}
 	for f := range hardening.Faults(err) {
 		got[f.Field] = true
 	}
-	for _, want := range []string{"Client", "Namespace", "Keys", "Nodes", "Timeout", "MaxBytes", "Name"} {
+	for _, want := range []string{"Client", "Namespace", "Keys", "Nodes", "Slots", "Timeout", "MaxBytes", "Name"} {
 		if !got[want] {
 			t.Errorf("no fault for %s in %v", want, err)
 		}

@@ -118,6 +118,7 @@ func TestAClusterHoldsToTheContract(t *testing.T) {
 	c := cluster(t)
 	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, c) }})
 	blockOnEveryNode(t, c)
+	t.Run("spread over 64 slots", func(t *testing.T) { spread(t, c) })
 	// Namespaces are spread over the slots, and so over the nodes.
 	masters := map[string]bool{}
 	for i := range 40 {

@@ -7,9 +7,10 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"hash"
 	"hash/maphash"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,13 @@ type Config struct {
 	// admits its share. Default: 1, which is right for one node only.
 	Nodes int
 
+	// Slots is how many slots of a Cluster the counters are spread over, from 1
+	// to 1024, the same on every node. Default: 1, so that one script decides about
+	// a request. With more, the limits of one address, of one user and of one
+	// organisation each stay together in one slot; those of a request may lie in
+	// several. See the package documentation.
+	Slots int
+
 	// Timeout bounds each call. Default: 100 ms. At most 5 s.
 	Timeout time.Duration
 
@@ -66,7 +74,9 @@ type Config struct {
 // needs no Close: it has no goroutine.
 type Store struct {
 	client  redis.UniversalClient
-	prefix  string
+	prefix  string // of what is not spread
+	tag     string // of all keys, with the slot's number if there are several
+	slots   uint32
 	keys    KeySource
 	nodes   int64
 	timeout time.Duration
@@ -123,6 +133,12 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Nodes < 1 || cfg.Nodes > 10000 {
 		f.Add("Nodes", cfg.Nodes, "is not between 1 and 10000", "set the number of instances behind the load balancer")
 	}
+	if cfg.Slots == 0 {
+		cfg.Slots = 1
+	}
+	if cfg.Slots < 1 || cfg.Slots > 1024 {
+		f.Add("Slots", cfg.Slots, "is not between 1 and 1024", "leave it zero for 1, or set some for each node of the Cluster, such as 64")
+	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 100 * time.Millisecond
 	}
@@ -137,6 +153,7 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	return &Store{
+		tag: cfg.Namespace, slots: uint32(cfg.Slots),
 		last:   lastKnown{hash: maphash.MakeSeed()},
 		client: cfg.Client, prefix: cfg.Namespace + ":{" + cfg.Namespace + "}:", keys: cfg.Keys,
 		nodes: int64(cfg.Nodes), timeout: cfg.Timeout, local: local,
@@ -179,7 +196,7 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	if !s.breaker.admits(time.Now()) {
 		return s.degraded(ctx, mode, keys, charges, states)
 	}
-	reply, err := s.run(ctx, mode, keys, charges, nil)
+	answers, all, err := s.run(ctx, mode, keys, charges, nil)
 	s.noted(ctx, err)
 	if err != nil && ctx.Err() != nil {
 		return false, ctx.Err() // the caller has gone: that says nothing about Redis
@@ -187,21 +204,19 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	if err != nil {
 		return s.degraded(ctx, mode, keys, charges, states)
 	}
-	all := reply[0] == 1
 	now, vanished := time.Now(), false
 	for i := range charges {
-		c := &charges[i]
-		used, retry, reset, found := reply[2+4*i], reply[3+4*i], reply[4+4*i], reply[5+4*i]
-		gone := s.last.note(keys[i], usage{used: used, n: c.Capacity(), server: reply[1], reset: reset, at: now}, found == 1)
+		c, a := &charges[i], &answers[i]
+		gone := s.last.note(keys[i], a.usage(c, now), a.found)
 		vanished = vanished || gone
 		states[i] = ratelimit.State{
-			Fits:       retry == 0,
-			Remaining:  max(c.Capacity()-used, 0),
-			RetryAfter: time.Duration(retry) * time.Microsecond,
-			ResetAfter: time.Duration(reset) * time.Microsecond,
+			Fits:       a.retry == 0,
+			Remaining:  max(c.Capacity()-a.used, 0),
+			RetryAfter: time.Duration(a.retry) * time.Microsecond,
+			ResetAfter: time.Duration(a.reset) * time.Microsecond,
 		}
 		if all && mode == modeTake {
-			states[i].At = reply[1]
+			states[i].At = a.server
 		}
 	}
 	if vanished {
@@ -209,46 +224,6 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	}
 	return all, nil
 }
-
-// Modes of the script.
-const (
-	modeTake     = "t"
-	modePeek     = "p"
-	modeGiveBack = "g"
-	modeRenew    = "w"
-	modeReset    = "z"
-)
-
-// run calls the script. taken says when the charges were taken, for modes that
-// need it.
-func (s *Store) run(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) ([]int64, error) {
-	argv := make([]any, 1, 1+6*len(charges))
-	argv[0] = mode
-	for i := range charges {
-		c := &charges[i]
-		per, width, at := int64((c.Per+time.Microsecond-1)/time.Microsecond), int64(0), int64(0)
-		if c.N > exactMost {
-			width = (per + subBuckets - 1) / subBuckets
-		}
-		if taken != nil {
-			at = taken[i].At
-		}
-		argv = append(argv, c.N, per, min(c.Cost, never), width, c.Burst, at)
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	reply, err := decide.Run(ctx, s.client, keys, argv...).Int64Slice()
-	if err == nil && len(reply) != 2+4*len(charges) {
-		err = fmt.Errorf("redislimit: an answer of %d numbers", len(reply))
-	}
-	return reply, err
-}
-
-const (
-	exactMost  = 128 // as in package ratelimit
-	subBuckets = 32
-	never      = 2_000_000_000 // a cost above every N that Lua's numbers hold exactly
-)
 
 // note tells the breaker how a call went, and the log when that changes something.
 func (s *Store) note(ctx context.Context, err error) {
@@ -273,22 +248,21 @@ func (s *Store) Reset(ctx context.Context, charges []ratelimit.Charge) error {
 	return err
 }
 
-// change gives back, renews or resets, and returns the server's time. It is
-// never repeated: what timed out may have been done.
-func (s *Store) change(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) (int64, error) {
+// change gives back, renews or resets. It is never repeated: what timed out may
+// have been done.
+func (s *Store) change(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) ([]answer, error) {
 	if !s.breaker.admits(time.Now()) {
-		return 0, ratelimit.ErrOutage
+		return nil, ratelimit.ErrOutage
 	}
-	reply, err := s.run(ctx, mode, keys, charges, taken)
+	answers, _, err := s.run(ctx, mode, keys, charges, taken)
 	if s.noted(ctx, err); err != nil {
-		return 0, err
+		return nil, err
 	}
 	now := time.Now()
 	for i := range charges {
-		used, reset := reply[2+4*i], reply[4+4*i]
-		s.last.note(keys[i], usage{used: used, n: charges[i].Capacity(), server: reply[1], reset: reset, at: now}, true)
+		s.last.note(keys[i], answers[i].usage(&charges[i], now), true)
 	}
-	return reply[1], nil
+	return answers, nil
 }
 
 // Refund implements [ratelimit.Store]. What was taken while Redis was away is
@@ -341,13 +315,13 @@ func (s *Store) Renew(ctx context.Context, charges []ratelimit.Charge, taken []r
 			taken[i] = ratelimit.State{Fits: true}
 		}
 	}
-	now, err := s.change(ctx, modeRenew, keys, charges, taken)
+	answers, err := s.change(ctx, modeRenew, keys, charges, taken)
 	if err != nil {
 		_, err = s.degraded(ctx, modeTake, keys, charges, taken)
 		return err
 	}
 	for i := range taken {
-		taken[i] = ratelimit.State{Fits: true, At: now}
+		taken[i] = ratelimit.State{Fits: true, At: answers[i].server}
 	}
 	return nil
 }
@@ -387,9 +361,24 @@ func (s *Store) names(charges []ratelimit.Charge) ([]string, error) {
 			b = binary.AppendUvarint(b, uint64(len(part)))
 			b = append(b, part...)
 		}
+		prefix := s.prefix
+		if s.slots > 1 {
+			prefix = s.spread(mac, &sum, addr, c.Subject.Name)
+		}
 		mac.Reset()
 		mac.Write(b)
-		keys[i] = s.prefix + c.Rule + ":" + base64.RawURLEncoding.EncodeToString(mac.Sum(sum[:0])[:16])
+		keys[i] = prefix + c.Rule + ":" + base64.RawURLEncoding.EncodeToString(mac.Sum(sum[:0])[:16])
 	}
 	return keys, nil
+}
+
+// spread is the beginning of the keys of a subject, which lie in one slot. The
+// hash is keyed, so that nobody can choose to share one with a victim.
+func (s *Store) spread(mac hash.Hash, sum *[sha256.Size]byte, addr []byte, name string) string {
+	mac.Reset()
+	mac.Write([]byte{0, 0, byte(len(addr))}) // which no key's hash begins with
+	mac.Write(addr)
+	mac.Write([]byte(name))
+	slot := binary.BigEndian.Uint32(mac.Sum(sum[:0])) % s.slots
+	return s.tag + ":{" + s.tag + "-" + strconv.Itoa(int(slot)) + "}:"
 }
