@@ -248,6 +248,8 @@ func judgeHost(text string) verdict {
 	switch {
 	case wild && !strings.Contains(base, "."):
 		return verdict{reason: "allows a whole top-level domain", fix: "name the hosts", unsafe: true}
+	case wild && publicSuffix(base):
+		return verdict{reason: "allows a domain below which strangers register names", fix: "name the hosts", unsafe: true}
 	case isIP(base):
 		return verdict{reason: "names an address, which browsers do not match but for 127.0.0.1", fix: "name the host", unsafe: true}
 	case !hasScheme && slices.Contains(localSchemes, text):

@@ -91,6 +91,8 @@ func validateHosts(hosts []string, wild bool, f *faults.Collector) {
 			reason = "is no address in its shortest form"
 		case wild && name != h && !strings.Contains(name, "."):
 			reason = "allows a whole top-level domain"
+		case wild && name != h && publicSuffix(name):
+			reason = "allows a domain below which strangers register names"
 		default:
 			reason = hostFault(name)
 		}
@@ -116,7 +118,7 @@ func hostFix(h string, wild bool) string {
 	switch {
 	case isWild && !wild:
 		return "list each name: only one that is listed is ever redirected to"
-	case isWild && err == nil, isWild && !strings.Contains(base, "."):
+	case isWild && err == nil, isWild && (!strings.Contains(base, ".") || publicSuffix(base)):
 		return `list the names, or the domain that they share, as in "*.app.example"`
 	case err == nil && addr.Zone() == "":
 		return fmt.Sprintf("write %q", addr)

@@ -66,6 +66,10 @@ type IsolationConfig struct {
 // v5.0.0-3.5.8): what another site embeds, frames or fetches is refused, a link
 // that the user follows is not. OPTIONS passes, because a preflight must.
 //
+// A request whose method frameworks override (X-HTTP-Method-Override,
+// X-HTTP-Method, X-Method-Override, or _method in the query) is judged as one
+// that changes state, whatever its own method is.
+//
 // GETs of a sibling host (Sec-Fetch-Site: same-site) and of browsers too old
 // to say where they come from pass: CORP and SameSite cookies stop those.
 // Reports of browsers (application/csp-report, application/reports+json) pass
@@ -107,7 +111,7 @@ func NewIsolation(cfg IsolationConfig) (*Isolation, error) {
 	for i, o := range cfg.TrustedOrigins {
 		at := fmt.Sprintf("TrustedOrigins[%d]", i)
 		if reason := originFault(o, "https"); reason != "" {
-			f.Add(at, o, reason, `write it as browsers do, as in "https://app.example"`)
+			f.Add(at, o, reason, originFix(o))
 			continue
 		}
 		if slices.Contains(cfg.TrustedOrigins[:i], o) {
@@ -122,6 +126,21 @@ func NewIsolation(cfg IsolationConfig) (*Isolation, error) {
 		return nil, err
 	}
 	return &Isolation{cfg: cfg, protect: protect, loads: new(event.Seldom)}, nil
+}
+
+// originFix proposes the origin of a URL: people copy it from the address bar,
+// with a slash or a path behind it.
+func originFix(o string) string {
+	scheme, rest, _ := strings.Cut(strings.ToLower(o), "://")
+	host, tail, _ := strings.Cut(rest, "/")
+	proposal := scheme + "://" + strings.TrimSuffix(host, ":443")
+	switch {
+	case originFault(proposal, "https") != "":
+		return `write it as browsers do, as in "https://app.example"`
+	case host != rest && tail == "":
+		return fmt.Sprintf("write %q: an origin ends without a slash", proposal)
+	}
+	return fmt.Sprintf("write %q", proposal)
 }
 
 func (c *IsolationConfig) validatePublic(f *faults.Collector) {
@@ -208,19 +227,20 @@ func isReport(r *http.Request) bool {
 // *hardening.Problem whose cause is one of the Err values.
 func (i *Isolation) Allow(r *http.Request) error {
 	// A WebSocket handshake is a GET, but opens a channel that carries the
-	// user's cookies and that CORS does not guard.
-	upgrade := len(r.Header["Upgrade"]) > 0
+	// user's cookies and that CORS does not guard. A GET that names another
+	// method is that method to a handler that honours it.
+	writes := len(r.Header["Upgrade"]) > 0 || overridesMethod(r)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		if !upgrade {
+		if !writes {
 			return i.allowLoad(r)
 		}
 	case http.MethodOptions:
-		if !upgrade {
+		if !writes {
 			return nil
 		}
 	}
-	if !upgrade && isReport(r) {
+	if !writes && isReport(r) {
 		return nil
 	}
 	origins, sites := r.Header["Origin"], r.Header["Sec-Fetch-Site"]
@@ -234,9 +254,9 @@ func (i *Isolation) Allow(r *http.Request) error {
 	if len(sites) == 0 && len(origins) == 1 && !plausible(origins[0], client.Scheme) {
 		return refusal(ErrCrossOrigin)
 	}
-	if upgrade || client.Host != r.Host {
+	if writes || client.Host != r.Host {
 		seen := *r // Check looks at Method, Host and Header only
-		if upgrade {
+		if writes {
 			seen.Method = http.MethodPost
 		}
 		seen.Host = client.Host
@@ -246,6 +266,18 @@ func (i *Isolation) Allow(r *http.Request) error {
 		return refusal(ErrCrossOrigin)
 	}
 	return nil
+}
+
+// overridesMethod reports whether frameworks would take the request for one of
+// another method: by a header, or by _method in the query. A form's body is not
+// read: it comes with a POST, which is judged as a change anyhow.
+func overridesMethod(r *http.Request) bool {
+	if len(r.Header["X-Http-Method-Override"]) > 0 || len(r.Header["X-Http-Method"]) > 0 || len(r.Header["X-Method-Override"]) > 0 {
+		return true
+	}
+	q := r.URL.RawQuery
+	// Parsing allocates: only what can decode to the name is parsed.
+	return (strings.Contains(q, "_method") || strings.Contains(q, "%")) && r.URL.Query().Has("_method")
 }
 
 // plausible reports whether a page of ours can have this origin by its scheme.
