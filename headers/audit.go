@@ -25,6 +25,7 @@ func Audit(res *http.Response) []hardening.Finding {
 	a.policy()
 	a.document()
 	a.leaks()
+	a.owasp()
 	score := ObservatoryScore(res)
 	a.add("HDN-HEADERS-119", hardening.Medium, score >= 100, "The MDN Observatory's score is an A+",
 		fmt.Sprint(score), "at least 100", "mend what fails above", supports(hardening.ASVS, "v5.0.0-3.4.3"), supports(hardening.ISO27002, "8.26"))
@@ -145,12 +146,12 @@ func (a *audit) policy() {
 	unsafe := a.csp == nil
 	for name, set := range a.csp {
 		unsafe = unsafe || hasAny(set, func(s string) bool {
-			return strings.HasPrefix(s, "'unsafe-") || isBroad(s) || isInsecure(s) ||
+			return strings.HasPrefix(s, "'unsafe-") || isBroad(s) || isInsecure(s) || hasHosts(name) && isLooseHost(s) ||
 				s == "data:" && slices.Contains([]string{"default-src", "script-src", "object-src", "frame-src"}, name)
 		})
 	}
 	a.add("HDN-HEADERS-105", hardening.High, !unsafe, "The policy has no unsafe source",
-		text, "no 'unsafe-...', whole schemes, '*' or data: for code", "name the hosts", asvs)
+		text, "no 'unsafe-...', whole schemes, '*', hosts without https:// or data: for code", "name the hosts", asvs)
 	own := []string{"'none'", "'self'"}
 	a.add("HDN-HEADERS-106", hardening.Medium, only(a.csp["default-src"], own...) && only(a.csp["base-uri"], own...) && only(a.csp["form-action"], own...),
 		"What the policy does not name comes from here", text, "default-src, base-uri and form-action of 'none' or 'self'", "use the policy of headers.Web()", asvs)
@@ -158,6 +159,24 @@ func (a *audit) policy() {
 		text, "frame-ancestors 'none' or 'self'", "use the policy of headers.Web()", implements(hardening.ASVS, "v5.0.0-3.4.6"), supports(hardening.CWE, "1021"))
 	a.add("HDN-HEADERS-108", hardening.Info, a.csp["report-to"] != nil || a.csp["report-uri"] != nil, "Violations are reported",
 		text, "report-to or report-uri", "set CSP.ReportTo and serve a ReportCollector", implements(hardening.ASVS, "v5.0.0-3.4.7"))
+}
+
+// hasHosts reports whether a directive's words are sources.
+func hasHosts(name string) bool {
+	return strings.Contains(name, "-src") || name == "base-uri" || name == "form-action" || name == "frame-ancestors"
+}
+
+// isLooseHost reports whether a source is a host that says no scheme, so that
+// plain HTTP matches, or this machine's address, which is whoever visits
+// (internet.nl refuses both).
+func isLooseHost(s string) bool {
+	scheme, host, ok := strings.Cut(s, "://")
+	if !ok {
+		return !strings.HasPrefix(s, "'") && !strings.HasSuffix(s, ":")
+	}
+	host, _, _ = strings.Cut(host, "/")
+	host, _, _ = strings.Cut(host, ":")
+	return host == "127.0.0.1" || scheme == ""
 }
 
 func (a *audit) document() {
@@ -214,4 +233,42 @@ func (a *audit) leaks() {
 	}
 	a.add("HDN-HEADERS-118", hardening.Medium, len(twice) == 0, "No policy header stands twice",
 		fmt.Sprint(twice), "[]", "use Middleware.Enforce", supports(hardening.ISO27002, "8.26"))
+}
+
+// owasp has what the tests of the OWASP Secure Headers Project ask for beyond
+// the rules above, and internet.nl's wish for answers that are not compressed.
+// headers.Strict meets them all.
+func (a *audit) owasp() {
+	const strict = "use headers.Strict()"
+	hardened := supports(hardening.ISO27002, "8.26")
+	a.add("HDN-HEADERS-120", hardening.Low, strings.EqualFold(a.value("X-Permitted-Cross-Domain-Policies"), "none"), "No plug-in reads it from another site",
+		a.sent("X-Permitted-Cross-Domain-Policies"), "none, once", "send X-Permitted-Cross-Domain-Policies", hardened)
+	a.add("HDN-HEADERS-121", hardening.Info, strings.EqualFold(a.value("X-Dns-Prefetch-Control"), "off"), "Links are not resolved before anyone follows them",
+		a.sent("X-Dns-Prefetch-Control"), "off, once", strict, hardened)
+	a.add("HDN-HEADERS-122", hardening.Info, strings.EqualFold(a.value("Cross-Origin-Embedder-Policy"), "require-corp"), "A page embeds only what consents to it",
+		a.sent("Cross-Origin-Embedder-Policy"), "require-corp, once", strict, hardened)
+	cache := strings.ToLower(a.value("Cache-Control"))
+	a.add("HDN-HEADERS-123", hardening.Low, cacheHas(cache, "no-store") && cacheHas(cache, "max-age=0"), "No cache keeps it",
+		a.sent("Cache-Control"), "no-store, max-age=0", "send Cache-Control, but for public assets", supports(hardening.ASVS, "v5.0.0-14.3.2"))
+	a.add("HDN-HEADERS-124", hardening.Info, strings.EqualFold(a.value("Referrer-Policy"), "no-referrer"), "No site learns that a link stood here",
+		a.sent("Referrer-Policy"), "no-referrer, once", strict, supports(hardening.ASVS, "v5.0.0-3.4.5"))
+	age, subdomains := readHSTS(a.value("Strict-Transport-Security"))
+	a.add("HDN-HEADERS-125", hardening.Info, age >= 63072000 && subdomains, "Browsers insist on HTTPS for two years",
+		a.sent("Strict-Transport-Security"), "max-age of at least 63072000; includeSubDomains", strict, supports(hardening.ASVS, "v5.0.0-3.4.1"))
+	var open []string
+	denied := map[string]string{}
+	for part := range strings.SplitSeq(a.value("Permissions-Policy"), ",") {
+		name, list, _ := strings.Cut(strings.Trim(part, " \t"), "=")
+		denied[name] = list
+	}
+	for _, p := range Strict().Permissions {
+		if list, ok := denied[string(p.Feature)]; !ok || list != "()" && (p.Feature != "sync-xhr" || list != "(self)") {
+			open = append(open, string(p.Feature))
+		}
+	}
+	a.add("HDN-HEADERS-126", hardening.Info, len(open) == 0, "The browser features of the OWASP Secure Headers Project are off",
+		fmt.Sprintf("open: %v", open), "open: []", strict, hardened)
+	packed := a.res.Uncompressed || a.sent("Content-Encoding") != ""
+	a.add("HDN-HEADERS-127", hardening.Info, !packed, "It is not compressed, so that its length tells nothing of a secret in it",
+		fmt.Sprintf("compressed: %t", packed), "compressed: false", "compress only what holds no secret (BREACH)", hardened)
 }

@@ -44,7 +44,7 @@ func TestAuditFailsEachRuleForItsOwnFault(t *testing.T) {
 		}},
 		"HDN-HEADERS-103": {csp("base-uri 'none'", "base-uri 'self'"), csp("object-src 'none'", "object-src 'self'"), set("Content-Security-Policy")},
 		"HDN-HEADERS-104": {csp("script-src ", "script-src 'self' "), csp("script-src ", "script-src-elem 'self'; script-src "), csp("script-src ", "script-src-attr https://x.example; script-src ")},
-		"HDN-HEADERS-105": {csp("style-src 'self'", "style-src 'unsafe-inline'"), csp("script-src ", "script-src https: "), csp("img-src 'self'", "img-src *")},
+		"HDN-HEADERS-105": {csp("style-src 'self'", "style-src 'unsafe-inline'"), csp("script-src ", "script-src https: "), csp("img-src 'self'", "img-src *"), csp("img-src 'self'", "img-src cdn.example"), csp("img-src 'self'", "img-src https://127.0.0.1:80/x")},
 		"HDN-HEADERS-106": {csp("form-action 'self'", "form-action https://x.example"), csp("default-src 'none'", "default-src https://x.example")},
 		"HDN-HEADERS-107": {csp("frame-ancestors 'none'", "frame-ancestors https://x.example"), csp("; frame-ancestors 'none'", "")},
 		"HDN-HEADERS-108": {csp("; report-to csp", "")},
@@ -58,6 +58,18 @@ func TestAuditFailsEachRuleForItsOwnFault(t *testing.T) {
 		"HDN-HEADERS-116": {set("Set-Cookie", "a=b; Secure; HttpOnly"), set("Set-Cookie", "a=b; HttpOnly; SameSite=Lax"), set("Set-Cookie", "a=b; Secure; SameSite=Strict"), set("Set-Cookie", "patiënt=b"), set("Set-Cookie", "=b")},
 		"HDN-HEADERS-117": {set("Server", "nginx/1.1"), set("X-Powered-By", "PHP"), set("X-XSS-Protection", "1; mode=block"), set("X-dtAgentId", "1")},
 		"HDN-HEADERS-118": {set("Cross-Origin-Embedder-Policy", "require-corp", "require-corp")},
+		"HDN-HEADERS-120": {set("X-Permitted-Cross-Domain-Policies"), set("X-Permitted-Cross-Domain-Policies", "all")},
+		"HDN-HEADERS-121": {set("X-Dns-Prefetch-Control"), set("X-Dns-Prefetch-Control", "on")},
+		"HDN-HEADERS-122": {set("Cross-Origin-Embedder-Policy"), set("Cross-Origin-Embedder-Policy", "unsafe-none")},
+		"HDN-HEADERS-123": {set("Cache-Control"), set("Cache-Control", "no-cache"), set("Cache-Control", "no-store")},
+		"HDN-HEADERS-124": {set("Referrer-Policy"), set("Referrer-Policy", "strict-origin")},
+		"HDN-HEADERS-125": {set("Strict-Transport-Security", "max-age=63071999; includeSubDomains"), set("Strict-Transport-Security", "max-age=63072000")},
+		"HDN-HEADERS-126": {set("Permissions-Policy"), func(h http.Header) {
+			h.Set("Permissions-Policy", strings.Replace(h.Get("Permissions-Policy"), "usb=()", "usb=(self)", 1))
+		}, func(h http.Header) {
+			h.Set("Permissions-Policy", strings.Replace(h.Get("Permissions-Policy"), "serial=()", "x=()", 1))
+		}},
+		"HDN-HEADERS-127": {set("Content-Encoding", "gzip")},
 		"HDN-HEADERS-119": {func(h http.Header) { clear(h) }},
 	}
 	base := headers.Audit(good())

@@ -29,7 +29,7 @@ func (m *Middleware) findings() []hardening.Finding {
 func (c *Config) check() []hardening.Finding {
 	checks := []func(*Config) hardening.Finding{
 		checkHSTS, checkScripts, checkLeastCSP, checkUnsafeSources, checkFraming, checkSniffing,
-		checkReferrer, checkPermissions, checkOpener, checkResource, checkCache,
+		checkReferrer, checkPermissions, checkOpener, checkResource, checkCache, checkIsolated,
 	}
 	fs := make([]hardening.Finding, len(checks))
 	for i, check := range checks {
@@ -217,6 +217,23 @@ func checkCache(c *Config) hardening.Finding {
 		Expected: "no-store, but for routes that have a policy of their own",
 		Remedy:   "leave CacheControl empty, and cache public assets only with Middleware.With",
 		Controls: []hardening.Control{implements(hardening.ASVS, "v5.0.0-14.3.2"), supports(hardening.ISO27002, "8.12"), supports(hardening.CWE, "525")},
+	}
+}
+
+// checkIsolated notes embedder policies that cost compatibility and isolate
+// nothing: browsers isolate a page only under COOP same-origin, and a site that
+// isolates itself but lets every other one embed it is still read by them
+// (HTML standard, "cross-origin isolated").
+func checkIsolated(c *Config) hardening.Finding {
+	enforced := c.COEP == COEPRequireCORP || c.COEP == COEPCredentialless
+	return hardening.Finding{
+		ID: "HDN-HEADERS-012", Severity: hardening.Low,
+		Title:    "A page that isolates itself is isolated both ways",
+		Passed:   !enforced || c.COOP == COOPSameOrigin && (c.CORP != CORPCrossOrigin || c.derived),
+		Observed: fmt.Sprintf("COEP %q, COOP %q, CORP %q", c.COEP, c.COOP, c.CORP),
+		Expected: "beside an enforced COEP: COOP same-origin, and CORP cross-origin only for routes that have a policy of their own",
+		Remedy:   "leave COOP and CORP empty, or COEP; open public assets only with Middleware.With",
+		Controls: []hardening.Control{supports(hardening.ASVS, "v5.0.0-3.5.8"), supports(hardening.ISO27002, "8.26")},
 	}
 }
 

@@ -46,6 +46,9 @@ var weakenings = map[string]struct {
 	"HDN-HEADERS-011": {change: func(c *headers.Config) {
 		c.CSP, c.CacheControl = headers.API().CSP, "public, max-age=60"
 	}},
+	"HDN-HEADERS-012": {change: func(c *headers.Config) {
+		c.COEP, c.COOP = headers.COEPRequireCORP, headers.COOPSameOriginAllowPopups
+	}},
 }
 
 func TestEveryCheckFailsForItsOwnWeakening(t *testing.T) {
@@ -86,7 +89,10 @@ func TestOtherWaysToWeakenFailToo(t *testing.T) {
 		"hosts for script tags": {"HDN-HEADERS-002", func(c *headers.Config) { c.CSP.ScriptSrcElem = []headers.Source{"https://cdn.example"} }},
 		"a base URL of our own": {"HDN-HEADERS-003", func(c *headers.Config) { c.CSP.BaseURI = []headers.Source{headers.Self} }},
 		"plug-ins of our own":   {"HDN-HEADERS-003", func(c *headers.Config) { c.CSP.ObjectSrc = []headers.Source{headers.Self} }},
-		"a feature left out":    {"HDN-HEADERS-008", func(c *headers.Config) { c.Permissions = headers.Deny("geolocation", "camera") }},
+		"an isolated site that all embed": {"HDN-HEADERS-012", func(c *headers.Config) {
+			c.COEP, c.CORP = headers.COEPRequireCORP, headers.CORPCrossOrigin
+		}},
+		"a feature left out": {"HDN-HEADERS-008", func(c *headers.Config) { c.Permissions = headers.Deny("geolocation", "camera") }},
 		"other sites that frame": {"HDN-HEADERS-005", func(c *headers.Config) {
 			c.FrameOptions, c.DangerouslyOmitFrameOptions = "", true
 			c.CSP.FrameAncestors = []headers.Source{"https://portal.example"}
@@ -139,7 +145,7 @@ func TestDerivedPoliciesAreInTheParentsCheck(t *testing.T) {
 			t.Errorf("%s: %d", k, failed[k])
 		}
 	}
-	if n := len(child.Check()); n != 22 {
+	if n := len(child.Check()); n != 24 {
 		t.Errorf("the child reports %d findings", n)
 	}
 }

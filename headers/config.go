@@ -59,7 +59,9 @@ type Config struct {
 	CORP ResourcePolicy
 
 	// COEP is Cross-Origin-Embedder-Policy. Default: not sent, because
-	// require-corp blocks images and scripts of others that do not opt in.
+	// require-corp blocks images and scripts of others that do not opt in. It
+	// isolates only beside COOP same-origin, and one-sidedly beside CORP
+	// cross-origin; Check notes both.
 	COEP EmbedderPolicy
 
 	// CacheControl is set before the handler runs, so a handler may replace

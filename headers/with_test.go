@@ -77,7 +77,7 @@ func TestWithRefusesWhatNewRefuses(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, m, err)
 		}
 	}
-	if n := len(root.Check()); n != 22 {
+	if n := len(root.Check()); n != 24 {
 		t.Errorf("refused policies must not be in Check: %d findings of 2 policies", n)
 	}
 	if m, err := root.With("bad", func(*headers.Config) {}); err != nil {

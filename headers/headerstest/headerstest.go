@@ -23,7 +23,8 @@ import (
 type Level int
 
 // The levels of OWASP ASVS 5.0 for section V3.4 and the cookies of V3.3, and
-// Everything that headers.Audit knows.
+// Everything that headers.Audit knows: also the values of the OWASP Secure
+// Headers Project, which headers.Strict has and headers.Web has not.
 const (
 	ASVSL1 Level = iota + 1
 	ASVSL2
