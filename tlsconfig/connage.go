@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -93,7 +94,7 @@ func limitConnAge(srv *http.Server, age, grace time.Duration, sink event.Sink) {
 		// come back together.
 		left := age - rand.N(age/10+1) // #nosec G404 -- jitter, so that connections do not end at once
 		if grace > 0 && c != nil {
-			cuts.in(left+grace, c)
+			cuts.in(left+min(grace, math.MaxInt64-left), c) // whoever means "never" writes the longest there is
 		}
 		return context.WithValue(ctx, connEndKey{}, time.Now().Add(left))
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -164,6 +165,8 @@ func TestTrap_WebSocketsOutliveTheAgeOfTheirConnection(t *testing.T) {
 		{"taken over", func(c *tlsconfig.ServerConfig) { c.ConnGrace = 2 * time.Minute }, http.StateHijacked, 11 * time.Minute, 12 * time.Minute},
 		{"closed before", func(c *tlsconfig.ServerConfig) { c.ConnGrace = 2 * time.Minute }, http.StateClosed, 0, 0},
 		{"taken over, mutual TLS", mutual, http.StateHijacked, 69 * time.Minute, 70 * time.Minute},
+		{"in use, a grace without end", func(c *tlsconfig.ServerConfig) { c.ConnGrace = math.MaxInt64 }, http.StateActive, 0, 0},
+		{"mutual TLS, an age without end", func(c *tlsconfig.ServerConfig) { mutual(c); c.MaxConnAge = math.MaxInt64 }, http.StateActive, 0, 0},
 		{"taken over, without grace", func(*tlsconfig.ServerConfig) {}, http.StateHijacked, 0, 0},
 		{"mutual TLS without end", func(c *tlsconfig.ServerConfig) { mutual(c); c.DangerouslyEndlessConns = true }, http.StateHijacked, 0, 0},
 	} {
