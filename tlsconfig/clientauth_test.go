@@ -620,10 +620,12 @@ func FuzzSAN(f *testing.F) {
 	f.Add("*.a", "spiffe://a/b/*", "spiffe://a/b")
 	f.Add("", "spiffe://", "spiffe://a//b")
 	f.Add("", "\x00@0", "")
+	f.Add("0", "spiffe://0", "sPiffe://0") // RFC 3986 section 3.1: the case of a scheme does not count
 	f.Fuzz(func(t *testing.T, name, rule, id string) {
 		m := &x509.Certificate{DNSNames: []string{name}}
 		if u, err := url.Parse(id); err == nil {
 			m.URIs = []*url.URL{u}
+			id = u.String()
 		}
 		for _, s := range []tlsconfig.SAN{tlsconfig.DNS(rule), tlsconfig.Email(rule), tlsconfig.URI(rule), tlsconfig.SPIFFE(rule)} {
 			if bytes.ContainsAny([]byte(s.String()), "\x00") && tlsconfig.SANFault(s) == "" {
