@@ -11,6 +11,8 @@ func sameAs(first *field) flaw {
 
 // eachDouble calls report for fields that hold the value of an earlier one:
 // whoever learns one of them has the other, and rotating one breaks the other.
+// A key is its bytes, however it is spelt, and also where a token or a password
+// spells it.
 func eachDouble(items []item, seed maphash.Seed, report func(f, first *field)) {
 	type print struct {
 		sum uint64
@@ -18,17 +20,24 @@ func eachDouble(items []item, seed maphash.Seed, report func(f, first *field)) {
 	}
 	var short [128]print // a table twice as large as what ordinary services load
 	table := short[:]
-	n := 0
+	n, keys := 0, false
 	for _, it := range items {
 		n++
-		if it.ring != nil {
+		switch {
+		case it.ring != nil:
 			n += maxRingKeys
+			keys = true
+		case it.field.kind == kindKey:
+			keys = true
 		}
+	}
+	if keys {
+		n += len(items) // of each what it spells
 	}
 	if 2*n > len(table) {
 		table = make([]print, 1<<bits.Len(uint(2*n)))
 	}
-	see := func(f *field, material []byte) {
+	see := func(f *field, material []byte) (double bool) {
 		sum := maphash.Bytes(seed, material)
 		i := sum & uint64(len(table)-1)
 		for ; table[i].f != nil; i = (i + 1) & uint64(len(table)-1) {
@@ -36,25 +45,31 @@ func eachDouble(items []item, seed maphash.Seed, report func(f, first *field)) {
 				if table[i].f != f {
 					report(f, table[i].f)
 				}
-				return
+				return true
 			}
 		}
 		table[i] = print{sum, f}
+		return false
 	}
+	var scratch [2 * maxKeyBits / 8]byte // no key is spelt with more, but for its prefix
+	defer clear(scratch[:])
 	for _, it := range items {
 		if it.ring != nil {
 			it.ring.inner().each(func(k ringKey) { see(it.field, k.key) })
 			continue
 		}
 		it.secret.peek(func(text []byte) {
-			if it.field.kind == kindKey { // two spellings of one key are one key
-				if key, ok := decodeKey(text); ok {
-					see(it.field, key)
-					clear(key)
-					return
-				}
+			if it.field.kind != kindKey && see(it.field, text) || !keys || len(text) < minKeyBits/8 {
+				return
 			}
-			see(it.field, text)
+			buf := scratch[:]
+			if len(text) > len(buf) { // a key of the greatest length, with a prefix
+				buf = make([]byte, len(text))
+			}
+			if key, ok := decodeKeyInto(buf, text); ok {
+				see(it.field, key)
+				clear(key)
+			}
 		})
 	}
 }

@@ -491,14 +491,16 @@ func TestTwoFieldsMayNotShareAValue(t *testing.T) {
 		B secrets.Secret `secret:"B,kind=key"`
 		C secrets.Secret `secret:"C,kind=token"`
 		D secrets.Secret `secret:"D,kind=password"`
+		E secrets.Secret `secret:"E,kind=token"`
 	}
+	t.Setenv("E", key) // and once more, as no key
 	t.Setenv("A", key)
 	t.Setenv("B", "base64:"+key) // the same key, written another way
 	t.Setenv("C", goodToken)
 	t.Setenv("D", goodToken)
 	_, err := secrets.Load(t.Context(), &cfg, from(secrets.Env()))
 	lines := faultsOf(t, err, key, goodToken)
-	if len(lines) != 2 || !strings.Contains(lines[0], "B: is the same as A") || !strings.Contains(lines[1], "D: is the same as C") {
+	if len(lines) != 3 || !strings.Contains(lines[0], "B: is the same as A") || !strings.Contains(lines[1], "D: is the same as C") || !strings.Contains(lines[2], "E: is the same as A") {
 		t.Errorf("got %q", lines)
 	}
 }

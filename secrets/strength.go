@@ -24,46 +24,56 @@ const (
 // prefix "hex:" or "base64:" decides instead. Canonical text only: what
 // decodes has one spelling per encoding.
 func decodeKey(text []byte) (key []byte, ok bool) {
+	return decodeKeyInto(make([]byte, len(text)), text)
+}
+
+// decodeKeyInto is decodeKey into a buffer at least as long as the text. What is
+// no key leaves nothing in it.
+func decodeKeyInto(buf, text []byte) (key []byte, ok bool) {
 	if rest, found := bytes.CutPrefix(text, []byte("hex:")); found {
-		return decodeHex(rest)
+		return decodeHex(buf, rest)
 	}
 	rest, base := bytes.CutPrefix(text, []byte("base64:"))
 	if !base {
-		if key, ok := decodeHex(text); ok {
+		if key, ok := decodeHex(buf, text); ok {
 			return key, true
 		}
 	}
-	return decodeBase64(rest)
+	return decodeBase64(buf, rest)
 }
 
-func decodeHex(text []byte) ([]byte, bool) {
-	key := make([]byte, hex.DecodedLen(len(text)))
-	if _, err := hex.Decode(key, text); err != nil || len(key) == 0 {
-		clear(key)
+func decodeHex(buf, text []byte) ([]byte, bool) {
+	n, err := hex.Decode(buf[:hex.DecodedLen(len(text))], text)
+	if err != nil || n == 0 {
+		clear(buf)
 		return nil, false
 	}
-	return key, true
+	return buf[:n], true
 }
 
-func decodeBase64(text []byte) ([]byte, bool) {
+// The strict forms of base64: either alphabet, padded or not.
+var strictBase64 = [2][2]*base64.Encoding{
+	{base64.RawStdEncoding.Strict(), base64.StdEncoding.Strict()},
+	{base64.RawURLEncoding.Strict(), base64.URLEncoding.Strict()},
+}
+
+func decodeBase64(buf, text []byte) ([]byte, bool) {
 	if bytes.ContainsAny(text, "\r\n") { // the decoder would skip them
 		return nil, false
 	}
-	enc := base64.StdEncoding
+	url, padded := 0, 0
 	if bytes.ContainsAny(text, "-_") {
-		enc = base64.URLEncoding
+		url = 1
 	}
-	if !bytes.HasSuffix(text, []byte("=")) {
-		enc = enc.WithPadding(base64.NoPadding)
+	if bytes.HasSuffix(text, []byte("=")) {
+		padded = 1
 	}
-	enc = enc.Strict()
-	key := make([]byte, enc.DecodedLen(len(text)))
-	n, err := enc.Decode(key, text)
+	n, err := strictBase64[url][padded].Decode(buf[:], text)
 	if err != nil || n == 0 {
-		clear(key)
+		clear(buf)
 		return nil, false
 	}
-	return key[:n], true
+	return buf[:n], true
 }
 
 // checkKey decodes the text of a key and returns its first flaw. Each rule
