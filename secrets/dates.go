@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -124,6 +125,37 @@ func certificateDates(text []byte) dates {
 		return dates{created: cert.NotBefore.UTC(), expires: cert.NotAfter.UTC(), basis: "the validity of the certificate"}
 	}
 	return dates{}
+}
+
+// publicKeyOf returns the public key, as X.509 spells it, of the first private key
+// in text, or nil: what tells a new key from a new certificate for the old one.
+func publicKeyOf(text []byte) []byte {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		var key any
+		var err error
+		switch block.Type {
+		case "PRIVATE KEY":
+			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		case "EC PRIVATE KEY":
+			key, err = x509.ParseECPrivateKey(block.Bytes)
+		case "RSA PRIVATE KEY":
+			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+		default:
+			clear(block.Bytes)
+			continue
+		}
+		clear(block.Bytes)
+		signer, ok := key.(crypto.Signer)
+		if err != nil || !ok {
+			return nil
+		}
+		der, err := x509.MarshalPKIXPublicKey(signer.Public())
+		if err != nil {
+			return nil
+		}
+		return der
+	}
+	return nil
 }
 
 // sasDates reads the query of an Azure shared access signature, alone, after

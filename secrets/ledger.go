@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
+	"github.com/inovy/hardening/internal/durable"
 	"github.com/inovy/hardening/internal/filepoll"
 )
 
@@ -97,7 +97,7 @@ func (l Ledger) see(ctx context.Context, scope string, all []sighting) ([]verdic
 	if len(text) > maxBookBytes {
 		return nil, errLedger("is full: give services ledgers of their own")
 	}
-	if err := replaceFile(l.path, text); err != nil {
+	if err := durable.Replace(l.path, text, 0o600); err != nil {
 		return nil, errLedger("can not be written")
 	}
 	return out, nil
@@ -150,40 +150,10 @@ func (l Ledger) newKey(path string) ([]byte, error) {
 	_, _ = rand.Read(key) // never fails, see crypto/rand
 	text := append([]byte(base64.RawURLEncoding.EncodeToString(key)), '\n')
 	defer clear(text)
-	if err := replaceFile(path, text); err != nil {
+	if err := durable.Replace(path, text, 0o600); err != nil {
 		return nil, errLedger("can not be written")
 	}
 	return key, nil
-}
-
-// replaceFile writes a file whole or not at all, and durably: a process that is
-// killed at any moment leaves the old file or the new one.
-func replaceFile(path string, data []byte) (err error) {
-	tmp := path + ".tmp" // the lock is held, so it is nobody else's
-	// What lies there was left behind by who was killed, or is a link that someone
-	// laid: it is removed, and never written through (O_EXCL follows no link).
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }
 
 // lockFile waits until nobody else holds the lock.

@@ -25,6 +25,3 @@ func tryLock(path string) (unlock func(), err error) {
 	}
 	return nil, errLocked
 }
-
-// syncDir does nothing where a directory can not be synced.
-func syncDir(string) error { return nil }

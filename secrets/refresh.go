@@ -75,6 +75,17 @@ func (r *refresh) fail(group string, f *field, label string, bad flaw) {
 	})
 }
 
+// sameKey reports whether PEM text has the private key that is in use, beside
+// which other certificates may stand.
+func (it *item) sameKey(text []byte) (same bool) {
+	now := publicKeyOf(text)
+	if now == nil {
+		return false
+	}
+	it.secret.peek(func(old []byte) { same = bytes.Equal(publicKeyOf(old), now) })
+	return same
+}
+
 // consider checks a value that differs from the one in use.
 func (r *refresh) consider(one look) {
 	l, it := r.loader, r.now.items[one.item]
@@ -102,7 +113,11 @@ func (r *refresh) consider(one look) {
 		}
 		return
 	}
-	u.age = it.age.renewed(said)
+	if u.f.kind == kindPEM && it.sameKey(value) {
+		u.age = it.age.redated(said)
+	} else {
+		u.age = it.age.renewed(said)
+	}
 	if bad := checkText(u.f.kind, value); bad != nil {
 		r.fail(one.group, u.f, it.label, *bad)
 		return

@@ -121,6 +121,12 @@ func (l *Loader) remember(ctx context.Context, st *state) {
 				clear(key)
 				return
 			}
+			if it.field.kind == kindPEM { // and a new certificate for the old key is no new key
+				if public := publicKeyOf(text); public != nil {
+					see(0, public, said.created)
+					return
+				}
+			}
 			see(0, text, said.created)
 		})
 	}
