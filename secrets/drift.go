@@ -159,6 +159,9 @@ func (f *field) stoodFor(value []byte) bool {
 			return false
 		}
 		password, _ := u.User.Password()
+		if password == "" && likelySecret("", u.User.Username()) { // git and others take a token as the user
+			return false
+		}
 		return (password == "" || placeholder([]byte(password)) || template([]byte(password))) && CheckURL(withoutUser(u)) == nil
 	}
 	rest, _ := bytes.CutPrefix(value, []byte(f.prefix))

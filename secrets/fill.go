@@ -31,6 +31,9 @@ func (l *load) fill(dst reflect.Value) {
 			r, value = &ref{field: f, text: *f.preset, place: &place{label: "the default of its tag"}}, []byte(*f.preset)
 		case r == nil && f.optional:
 			continue
+		case r == nil && l.allBroken():
+			l.failed[f.order] = true // nobody knows whether it is missing; why, the sources' faults say
+			continue
 		case r == nil:
 			l.faults.Missing(f.path, f.name+": is missing in "+l.sources(), l.fixMissing(f))
 			l.failed[f.order] = true

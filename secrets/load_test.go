@@ -345,6 +345,10 @@ func TestHostileValuesAreRefused(t *testing.T) {
 		{"Latin-1", func(s string) string { return s + "\xe9" }, all},
 		{"the marker", func(string) string { return "[REDACTED]" }, all},
 		{"the marker in a URL", func(string) string { return "https://svc:[REDACTED]@host/x" }, all},
+		{"the marker as a URL escapes it", func(string) string { return "https://svc:%5bREDACTED%5D@host/x" }, all},
+		{"the marker as JSON may escape it", func(string) string { return `https://svc:\u005bredacted\u005D@host/x` }, all},
+		{"a zero-width space", func(s string) string { return s + "\u200b" }, all},
+		{"a byte-order mark inside", func(s string) string { return s[:12] + "\ufeff" + s[12:] }, all},
 		{"what url.Redacted writes", func(string) string { return "https://svc:xxxxx@host/x" }, "key pem url"},
 		{"a template", func(string) string { return "${DATABASE_PASSWORD}" }, all},
 		{"a placeholder", func(string) string { return "changeme-changeme-changeme" }, all},
@@ -478,6 +482,11 @@ func TestSourcesMustAgree(t *testing.T) {
 	_, err = secrets.Load(t.Context(), new(config), from(secrets.Dir(filepath.Join(first, "S")), secrets.Dir(second)))
 	if lines := faultsOf(t, err); len(lines) != 1 || !strings.Contains(lines[0], "can not be listed") {
 		t.Errorf("a file for a directory: %q", lines)
+	}
+	// Where nobody could be asked, what the sources say is the whole truth.
+	_, err = secrets.Load(t.Context(), new(config), from(secrets.Dir(filepath.Join(first, "S"))))
+	if lines := faultsOf(t, err); len(lines) != 1 || !strings.Contains(lines[0], "can not be listed") {
+		t.Errorf("a file for the only directory: %q", lines)
 	}
 	if _, err := secrets.Load(t.Context(), new(config), secrets.Options{Sources: []secrets.Source{}}); err == nil {
 		t.Error("no sources at all must be a fault")

@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,16 @@ func (l *load) sources() string {
 		text += ", of which " + strings.Join(l.broken, " and ") + " could not be asked (see the fault of Options.Sources)"
 	}
 	return text
+}
+
+// allBroken reports whether no source at all could be asked.
+func (l *load) allBroken() bool {
+	for _, s := range l.opts.Sources {
+		if s.impl != nil && !slices.Contains(l.broken, s.impl.label()) {
+			return false
+		}
+	}
+	return len(l.broken) > 0
 }
 
 // fixMissing tells where a value can be put, by the names that each source

@@ -35,17 +35,27 @@ func (opaque) MarshalBinary() ([]byte, error) { return nil, ErrNotEncodable }
 // UnmarshalBinary refuses with [ErrNotEncodable].
 func (opaque) UnmarshalBinary([]byte) error { return ErrNotEncodable }
 
+// escapedMarkers are the marker as URLs and JSON spell it.
+var escapedMarkers = [...][]byte{[]byte("%5B" + redactedWord + "%5D"), []byte(`\u005b` + redactedWord + `\u005d`)}
+
+const redactedWord = "REDACTED"
+
 // holdsMarker finds the marker, in capitals or not, also inside a longer text:
 // a URL whose password was redacted is as useless as a bare marker. It makes no
 // copy of the text.
 func holdsMarker(text []byte) bool {
+	return holdsFold(text, []byte(hardening.Redacted)) || holdsFold(text, escapedMarkers[0]) || holdsFold(text, escapedMarkers[1])
+}
+
+// holdsFold finds a word, in capitals or not, whose first byte is no letter.
+func holdsFold(text, word []byte) bool {
 	for {
-		i := bytes.IndexByte(text, hardening.Redacted[0])
-		if i < 0 || len(text)-i < len(hardening.Redacted) {
+		i := bytes.IndexByte(text, word[0])
+		if i < 0 || len(text)-i < len(word) {
 			return false
 		}
 		text = text[i:]
-		if bytes.EqualFold(text[:len(hardening.Redacted)], []byte(hardening.Redacted)) {
+		if bytes.EqualFold(text[:len(word)], word) {
 			return true
 		}
 		text = text[1:]

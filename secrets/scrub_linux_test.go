@@ -146,7 +146,7 @@ func TestADoubledVariableIsAFault(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := os.StartProcess(self, []string{self, "-test.run=^" + t.Name() + "$", "-test.v"}, &os.ProcAttr{
-			Env:   append(os.Environ(), childVariable+"=1", "TWICE="+half+otherHalf, "TWICE="+otherHalf+half, "SAME="+half+otherHalf, "SAME="+half+otherHalf),
+			Env:   append(os.Environ(), childVariable+"=1", "TWICE="+half+otherHalf, "TWICE="+otherHalf+half, "SAME="+half+otherHalf, "SAME="+half+otherHalf, "EMPTY=", "EMPTY="+half+otherHalf),
 			Files: []*os.File{nil, write, write},
 		})
 		_ = write.Close()
@@ -169,6 +169,12 @@ func TestADoubledVariableIsAFault(t *testing.T) {
 	_, err := Load(t.Context(), &twice, Options{Sources: []Source{Env()}})
 	if err == nil || !strings.Contains(err.Error(), "was set twice") || strings.Contains(err.Error(), otherHalf) {
 		t.Errorf("got %v", err)
+	}
+	var empty struct { // which one is read, the empty one or the other, depends on who asks
+		S Secret `secret:"EMPTY,kind=token,optional"`
+	}
+	if _, err := Load(t.Context(), &empty, Options{Sources: []Source{Env()}}); err == nil || !strings.Contains(err.Error(), "was set twice") {
+		t.Errorf("an optional one, empty the first time: %v", err)
 	}
 	if _, err := Load(t.Context(), &same, Options{Sources: []Source{Env()}}); err != nil {
 		t.Errorf("twice the same is one value: %v", err)

@@ -111,15 +111,15 @@ func (envSource) find(_ context.Context, s *search) {
 	for _, f := range s.fields {
 		value, file := os.Getenv(f.name), os.Getenv(f.file)
 		switch {
+		case len(doubled) > 0 && doubled[f.name]: // first: the one that counts may be the empty one
+			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
+				reason: "was set twice, with different values, when the process was started", fix: "set it once"}}})
 		case value == "" && file == "":
 		case value != "" && file != "":
 			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
 				reason: "both " + f.name + " and " + f.file + " are set", fix: "set one of them"}}})
 		case file != "":
 			s.add(ref{field: f, place: &place{label: "the file that " + f.file + " names", file: &fileRef{path: file, group: filepath.Dir(file), named: true}}})
-		case len(doubled) > 0 && doubled[f.name]:
-			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
-				reason: "was set twice, with different values, when the process was started", fix: "set it once"}}})
 		default:
 			s.add(ref{field: f, text: value})
 		}

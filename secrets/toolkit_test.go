@@ -145,6 +145,7 @@ func TestCheckExampleFindsEachKindOfDrift(t *testing.T) {
 		{"a true key", "MAC_KEY=", "MAC_KEY=" + real1, []Drift{{Name: "MAC_KEY", Kind: DriftReal}}},
 		{"a short true password", "MAIL_PASSWORD=changeme-changeme", "MAIL_PASSWORD=9fKq2xVb7", []Drift{{Name: "MAIL_PASSWORD", Kind: DriftReal}}},
 		{"a true password in a URL", "user:changeme@", "user:" + password + "@", []Drift{{Name: "DATABASE_URL", Kind: DriftReal}}},
+		{"a token as the user of a URL", "user:changeme@", "ghp_" + "x7Kq2mN9pR4sT8vW1yZ3aB5cD6eF0gH2jL4k@", []Drift{{Name: "DATABASE_URL", Kind: DriftReal}}},
 		{"a token in a URL", "localhost/name", "localhost/name?api_key=" + password, []Drift{{Name: "DATABASE_URL", Kind: DriftReal}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -61,11 +61,17 @@ func checkText(k kind, b []byte) *flaw {
 		return &flaw{reason: "holds a control character", fix: "write it on one line without tabs or escapes"}
 	case k != kindPEM && bytes.ContainsAny(b, "\r\n"):
 		return &flaw{reason: "ends in more than one line end", fix: "write it with at most one, for example with printf %s"}
+	case k != kindPEM && bytes.ContainsFunc(b, invisible):
+		return &flaw{reason: "holds a character that nobody sees, such as a zero-width space", fix: "type it anew, or copy it from its issuer and not from a document or a chat"}
 	case k != kindPassword && k != kindPEM && len(bytes.TrimSpace(b)) != len(b):
 		return &flaw{reason: "begins or ends with white space", fix: "remove it"}
 	}
 	return nil
 }
+
+// invisible reports whether r is a format character: zero-width, joiner,
+// direction, soft hyphen, byte-order mark.
+func invisible(r rune) bool { return unicode.Is(unicode.Cf, r) }
 
 // plain reports whether b is of printable ASCII without spaces, brackets and
 // what begins a template, so that none of checkText's rules can refuse it. Most
@@ -85,7 +91,7 @@ func plain(b []byte) bool {
 // plainByte is never changed.
 var plainByte = func() (t [256]bool) {
 	for c := '!'; c <= '~'; c++ {
-		t[c] = bytes.IndexByte([]byte("[${<%"), byte(c)) < 0
+		t[c] = bytes.IndexByte([]byte("[${<%\\"), byte(c)) < 0
 	}
 	return t
 }()

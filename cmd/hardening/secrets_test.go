@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -220,6 +221,28 @@ func TestSecretsExampleChoosesTheStruct(t *testing.T) {
 		status, out, errs := call(t, "secrets", "example", "-type", tt.typ, dir)
 		if status != tt.want || !strings.Contains(out+errs, tt.says) {
 			t.Errorf("%s: status %d, want %d\n%s%s", name, status, tt.want, out, errs)
+		}
+	}
+}
+
+// Source that Go would not compile, or that grows beyond measure, is read all
+// the same, and nothing panics.
+func TestSecretsExampleOfSourceThatDoesNotFit(t *testing.T) {
+	var deep strings.Builder
+	deep.WriteString("package p\nimport \"github.com/inovy/hardening/secrets\"\ntype Config struct { A, B T0 }\n")
+	for i := range 24 {
+		fmt.Fprintf(&deep, "type T%d struct { A, B T%d }\n", i, i+1)
+	}
+	deep.WriteString("type T24 struct { S secrets.Secret `secret:\"S,kind=token\"` }\n")
+	const head = "package p\nimport \"github.com/inovy/hardening/secrets\"\n"
+	for name, text := range map[string]string{
+		"embedded beside Embedded0": head + "type Inner struct { S secrets.Secret `secret:\"S,kind=token\"` }\ntype Config struct { Inner; Embedded0 secrets.Secret `secret:\"T,kind=token\"` }\n",
+		"a field twice":             head + "type Config struct { S secrets.Secret `secret:\"S,kind=token\"`; S secrets.Secret `secret:\"T,kind=token\"` }\n",
+		"24 types deep":             deep.String(),
+	} {
+		status, out, errs := call(t, "secrets", "example", "-type", "Config", folder(t, "p.go", text))
+		if status != 0 && status != exitData || status == exitData && errs == "" || status == 0 && !strings.Contains(out, "\nS=") {
+			t.Errorf("%s: status %d\n%s%s", name, status, out, errs)
 		}
 	}
 }

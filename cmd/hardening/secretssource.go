@@ -139,8 +139,12 @@ type builder struct {
 	used    map[string]bool // names of struct types inside
 	inside  []string        // that are being built, against endless recursion
 	tagged  bool            // a struct inside has secret tags
+	fields  int             // so far, against structs that hold others many times over
 	notes   []string
 }
+
+// maxFields is more than any settings have, and little for a machine.
+const maxFields = 4096
 
 var basic = map[string]reflect.Type{
 	"string": reflect.TypeFor[string](), "bool": reflect.TypeFor[bool](), "byte": reflect.TypeFor[byte](), "rune": reflect.TypeFor[rune](),
@@ -211,6 +215,7 @@ func (b *builder) named(name string, d declared, path string) reflect.Type {
 
 func (b *builder) structOf(st *ast.StructType, path string) reflect.Type {
 	var fields []reflect.StructField
+	seen := map[string]bool{}
 	for _, f := range st.Fields.List {
 		names := make([]string, 0, len(f.Names))
 		for _, n := range f.Names {
@@ -227,6 +232,16 @@ func (b *builder) structOf(st *ast.StructType, path string) reflect.Type {
 			case !ast.IsExported(name): // secrets says what is wrong with it
 				sf.PkgPath = "main"
 			}
+			if b.fields++; b.fields == maxFields+1 {
+				b.notes = append(b.notes, fmt.Sprintf("%s and what follows is not looked into: there are more than %d fields", path, maxFields))
+			}
+			if b.fields > maxFields {
+				return other
+			}
+			for seen[sf.Name] { // embedded beside a field of its stand-in's name, or source that does not compile
+				sf.Name += "_"
+			}
+			seen[sf.Name] = true
 			sf.Type = b.typeOf(f.Type, path+"."+name)
 			fields = append(fields, sf)
 		}
