@@ -483,6 +483,12 @@ func TestSourcesMustAgree(t *testing.T) {
 	if lines := faultsOf(t, err); len(lines) != 1 || !strings.Contains(lines[0], "can not be listed") {
 		t.Errorf("a file for a directory: %q", lines)
 	}
+	nowhere := filepath.Join(t.TempDir(), "link")
+	check(t, os.Symlink(filepath.Join(first, "nowhere"), nowhere))
+	_, err = secrets.Load(t.Context(), new(config), from(secrets.Dir(nowhere), secrets.Dir(second)))
+	if lines := faultsOf(t, err); len(lines) != 1 || !strings.Contains(lines[0], "a link to nothing") {
+		t.Errorf("a link to nothing for a directory: %q", lines)
+	}
 	// Where nobody could be asked, what the sources say is the whole truth.
 	_, err = secrets.Load(t.Context(), new(config), from(secrets.Dir(filepath.Join(first, "S"))))
 	if lines := faultsOf(t, err); len(lines) != 1 || !strings.Contains(lines[0], "can not be listed") {

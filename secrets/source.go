@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,6 +153,9 @@ func (d dirSource) find(_ context.Context, s *search) {
 	}
 	info, err := os.Stat(d.path)
 	if os.IsNotExist(err) {
+		if link, err := os.Lstat(d.path); err == nil && link.Mode()&fs.ModeSymlink != 0 {
+			s.complain(s.source, flaw{reason: "is a link to nothing", fix: "mount what it should lead to, or remove the link"})
+		}
 		return
 	}
 	if err != nil || !info.IsDir() {
