@@ -28,7 +28,19 @@ func (r *reporter) tell(err error) {
 	}
 	r.calls.Lock()
 	defer r.calls.Unlock()
-	r.onError(err)
+	r.guard(func() { r.onError(err) })
+}
+
+// guard runs a hook of the user. Some run on goroutines of the log, where a
+// panic would end the process; its value may hold anything and is not written.
+func (r *reporter) guard(hook func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.LogAttrs(context.Background(), slog.LevelError, "auditlog: OnError panicked",
+				slog.String("instance", r.name), slog.String("panic", fmt.Sprintf("%T", p)))
+		}
+	}()
+	hook()
 }
 
 // stopped says once that the log takes no more records.

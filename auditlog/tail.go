@@ -74,8 +74,9 @@ const (
 	tailVersion  = "v1"
 )
 
-// Tail begins to copy the log, or returns every fault of cfg at once. Close
-// the Tail before the log.
+// Tail begins to copy the log, or returns every fault of cfg at once. It fails
+// with [ErrTampered] if the sink has more records than the log: name a new File
+// once it is known why. Close the Tail before the log.
 func (l *Log) Tail(cfg TailConfig) (*Tail, error) {
 	f := faults.For(room)
 	if cfg.Sink == nil || isNilPointer(cfg.Sink) {
@@ -105,6 +106,12 @@ func (l *Log) Tail(cfg TailConfig) (*Tail, error) {
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
+	}
+	l.mu.Lock()
+	size := l.extent.size
+	l.mu.Unlock()
+	if t.next > size {
+		return nil, fmt.Errorf("auditlog: %w: the sink has %d records and the log only %d; it was cut or put back from a backup, and what it takes in now would be passed over", ErrTampered, t.next, size)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.cancel = cancel
@@ -141,7 +148,7 @@ func (t *Tail) run(ctx context.Context) {
 
 func (t *Tail) report(err error) {
 	if t.cfg.OnError != nil {
-		t.cfg.OnError(err)
+		t.log.report.guard(func() { t.cfg.OnError(err) })
 		return
 	}
 	t.log.report.log.Error("auditlog: a sink does not take the log", slog.String("instance", t.log.cfg.Name), slog.String("error", err.Error()))
