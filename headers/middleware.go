@@ -110,8 +110,8 @@ func (m *Middleware) Wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		s := &state{Context: r.Context()}
-		values := s.values[:copy(s.values[:], v.values)]
+		s, values := newState(r.Context(), len(v.values))
+		copy(values, v.values)
 		s.nonce = v.fill(values, Nonce(s.Context))
 		if m.cfg.derived {
 			v.enforce(w, s.nonce)

@@ -26,12 +26,33 @@ func drawNonce(b *[nonceChars]byte) {
 	}
 }
 
-// state is one request's context and the memory of its header values, in one
-// allocation.
+// state is one request's context. It is part of one allocation with the memory
+// of its header values.
 type state struct {
 	context.Context
-	nonce  string
-	values [maxHeaders]string
+	nonce string
+}
+
+// Web and API have ten headers: less memory to clear and to scan than for all there are.
+type (
+	smallState struct {
+		state
+		values [10]string
+	}
+	largeState struct {
+		state
+		values [maxHeaders]string
+	}
+)
+
+// newState returns the state of a request and room for n values.
+func newState(ctx context.Context, n int) (*state, []string) {
+	if n <= len(smallState{}.values) {
+		s := &smallState{state: state{Context: ctx}}
+		return &s.state, s.values[:n]
+	}
+	s := &largeState{state: state{Context: ctx}}
+	return &s.state, s.values[:n]
 }
 
 type nonceKey struct{}
