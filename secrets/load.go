@@ -131,7 +131,7 @@ func (l *load) gather(ctx context.Context) {
 			source.impl.find(ctx, s)
 		}
 	}
-	l.snapshot = s.read(ctx, l.opts.allowReadable())
+	l.snapshot = s.read(ctx, &l.opts)
 	if len(l.opts.Sources) > 1 {
 		slices.SortStableFunc(s.refs, func(a, b ref) int {
 			if by := a.field.order - b.field.order; by != 0 {

@@ -18,8 +18,8 @@ type Options struct {
 	Name string
 	// Environment is where the service runs. Default: Production. Development
 	// lets short and placeholder passwords, tokens and URLs, and files that
-	// everyone may read, through with a failing finding, and it alone reads
-	// [DotEnv] files.
+	// everyone may read, through with a failing finding, does not ask who may
+	// replace a file, and alone reads [DotEnv] files.
 	Environment hardening.Environment
 	// Sources are asked in this order. Default: Systemd(), Dir("/run/secrets"),
 	// Env().

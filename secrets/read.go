@@ -6,13 +6,14 @@ import (
 	"os"
 	"slices"
 
+	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/filepoll"
 )
 
 // read fills in the values of all refs that stand in files, as one consistent
 // snapshot, and judges the files. It returns the snapshot, which the caller
 // wipes.
-func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot {
+func (s *search) read(ctx context.Context, opts *Options) filepoll.Snapshot {
 	var paths []string
 	for _, r := range s.refs {
 		if r.place != nil && r.place.file != nil {
@@ -39,7 +40,7 @@ func (s *search) read(ctx context.Context, allowReadable bool) filepoll.Snapshot
 				continue
 			}
 		}
-		p.flaw = p.file.judge(file, r.field, allowReadable)
+		p.flaw = p.file.judge(file, r.field, opts)
 		switch {
 		case p.flaw != nil && r.field == nil:
 			s.complain(r.source, *p.flaw)
@@ -74,13 +75,16 @@ func (r *fileRef) paths() []string {
 
 // judge returns the flaw of a file that was read, and notes what is known about
 // it. f is nil for a file of many values.
-func (r *fileRef) judge(file filepoll.File, f *field, allowReadable bool) (bad *flaw) {
+func (r *fileRef) judge(file filepoll.File, f *field, opts *Options) (bad *flaw) {
 	if file.Err != nil {
 		return fileFlaw(file.Err)
 	}
 	r.written, r.real = file.Info.ModTime(), file.Real
 	secret := !r.sealed && (f == nil || f.target != toPublic)
-	r.open, bad = judgeMode(file, secret, allowReadable)
+	r.open, bad = judgeMode(file, secret, opts.allowReadable())
+	if bad == nil && opts.Environment != hardening.Development {
+		bad = judgeOwner(file)
+	}
 	return bad
 }
 

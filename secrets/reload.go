@@ -63,7 +63,7 @@ func (l *Loader) applyFiles(ctx context.Context, s filepoll.Snapshot) error {
 	for _, w := range l.watched {
 		file, beside := s.Files[next], s.Files[next+1:next+len(w.file.paths())]
 		next += 1 + len(beside)
-		bad := w.file.judge(file, l.narrowest(w), l.opts.allowReadable())
+		bad := w.file.judge(file, l.narrowest(w), &l.opts)
 		var pairs []pair
 		if bad == nil && w.file.split != nil {
 			pairs, bad = w.file.split(ctx, file.Data)

@@ -137,6 +137,13 @@ func (envSource) find(_ context.Context, s *search) {
 // Kubernetes puts secrets with mode 0644 for one pod alone, readable by others
 // is a failing finding and no fault.
 //
+// On Unix the file, the directory that path names and the one the file really
+// stands in must belong to root or the user of this process, and nobody else may
+// write to those directories, unless they are sticky: whoever can replace a file
+// chooses the secret. That holds for the files of all sources, but not on tmpfs
+// and ramfs, where an agent with a user of its own writes for one pod, nor in
+// Development.
+//
 // All files are read as one snapshot, so that the files of one Kubernetes mount
 // come from one generation of it, and are looked at again every
 // [Options.PollInterval].

@@ -1,0 +1,76 @@
+//go:build unix
+
+package secrets_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/secrets"
+)
+
+func TestAFileThatAnotherUserCanReplaceIsRefused(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-13.3.2")
+	const other = 54321
+	tests := []struct {
+		name   string
+		root   bool // only root can set it up
+		set    func(dir, file string) error
+		reason string // "" is accepted
+	}{
+		{"a file and a directory of our own", false, func(_, _ string) error { return nil }, ""},
+		{"a sticky directory open to all, as Kubernetes mounts it", false, func(dir, _ string) error { return os.Chmod(dir, 0o777|os.ModeSticky) }, ""},
+		{"a directory that all may write", false, func(dir, _ string) error { return os.Chmod(dir, 0o777) }, "group or others may write"},
+		{"a directory that the group may write", false, func(dir, _ string) error { return os.Chmod(dir, 0o775) }, "group or others may write"},
+		{"a file of another user", true, func(_, file string) error { return os.Chown(file, other, -1) }, "is owned by another user"},
+		{"a directory of another user", true, func(dir, _ string) error { return os.Chown(dir, other, -1) }, "directory that is owned by another user"},
+		{"a link into a directory that all may write", false, func(dir, file string) error {
+			open := filepath.Join(dir, "open")
+			if err := os.Mkdir(open, 0o700); err != nil {
+				return err
+			}
+			if err := os.Rename(file, filepath.Join(open, "x")); err != nil {
+				return err
+			}
+			if err := os.Symlink(filepath.Join("open", "x"), file); err != nil {
+				return err
+			}
+			return os.Chmod(open, 0o777)
+		}, "group or others may write"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.root && os.Geteuid() != 0 {
+				t.Skip("only root can give a file away")
+			}
+			dir := t.TempDir()
+			file := filepath.Join(dir, "API_TOKEN")
+			if err := os.WriteFile(file, []byte("q7Wz9fKx3Lm8Tn2VbXcR4uY6"), 0o400); err != nil {
+				t.Fatal(err)
+			}
+			if err := tt.set(dir, file); err != nil {
+				t.Fatal(err)
+			}
+			for _, env := range []hardening.Environment{hardening.Production, hardening.Staging, hardening.Development} {
+				var cfg struct {
+					Token secrets.Secret `secret:"API_TOKEN,kind=token"`
+				}
+				l, err := secrets.Load(t.Context(), &cfg, secrets.Options{Environment: env, Sources: []secrets.Source{secrets.Dir(dir)}, Logger: quiet})
+				if err == nil {
+					_ = l.Close()
+				}
+				switch {
+				case tt.reason == "" || env == hardening.Development:
+					if err != nil {
+						t.Errorf("%v: refused: %v", env, err)
+					}
+				case err == nil || !strings.Contains(err.Error(), tt.reason):
+					t.Errorf("%v: got %v, want a fault with %q", env, err, tt.reason)
+				}
+			}
+		})
+	}
+}
