@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -146,5 +147,28 @@ func BenchmarkWrap(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		h.ServeHTTP(w, r)
+	}
+}
+
+// What it costs to find the route of a request among twenty.
+func BenchmarkRoute(b *testing.B) {
+	cfg := Config{}
+	for i := range 18 {
+		cfg.Routes = append(cfg.Routes, Route{Pattern: fmt.Sprintf("GET /api/v1/things%d/{id}", i), Limits: []Limit{PerSecond(1 << 29)}})
+	}
+	cfg.Routes = append(cfg.Routes, Route{Pattern: "POST /login", Limits: []Limit{PerSecond(1)}}, Route{Pattern: "/static/", Limits: []Limit{PerSecond(1 << 29)}})
+	l, err := New(cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, target := range map[string]string{"exact": "POST /login", "wildcard": "GET /api/v1/things9/4711", "none": "GET /about/us", "other method": "GET /login"} {
+		b.Run(name, func(b *testing.B) {
+			method, path, _ := strings.Cut(target, " ")
+			r := httptest.NewRequest(method, path, nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = l.match(r)
+			}
+		})
 	}
 }

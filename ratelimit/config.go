@@ -89,10 +89,9 @@ type Config struct {
 	// takes effect; its error refuses the block. nil = Logger.
 	Audit slog.Handler
 
-	// Logger gets excess_rate_limit_exceeded, at most once in ten seconds for
-	// each policy, with the count since: for refusals, and, with the outcome
-	// success, when an admitted request leaves 20 % or less of a limit of 10 or
-	// more. A failing Identify, an unknown tier and a
+	// Logger gets excess_rate_limit_exceeded for refusals, and rate_limit_near
+	// when an admitted request leaves 20 % or less of a limit of 10 or more, each
+	// at most once in ten seconds for each policy, with the count since. A failing Identify, an unknown tier and a
 	// failing store likewise. nil = slog.Default() at that moment.
 	Logger *slog.Logger
 }

@@ -86,7 +86,7 @@ func (c *coalescer) exceeded(ctx context.Context, r *Request, d Decision, reques
 func (c *coalescer) near(ctx context.Context, r *Request, d *Decision, requestID string) {
 	policy, left := d.Policy, d.Remaining // d itself must not escape
 	from := *r
-	c.send(ctx, kind{event.ExcessRateLimitExceeded, "near:" + policy}, func() []slog.Attr {
+	c.send(ctx, kind{event.RateLimitNear, policy}, func() []slog.Attr {
 		return append(sender(&from, requestID),
 			slog.String(event.KeyOutcome, event.OutcomeSuccess),
 			slog.String(event.KeyReason, "80 % of the limit or more is used"),

@@ -166,7 +166,7 @@ func TestTheEndOfALimitIsAnnounced(t *testing.T) {
 		for range 20 {
 			get(h, "192.0.2.1:1", "/")
 		}
-		if s := log.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, "remaining=20") || !strings.Contains(s, "outcome=success") {
+		if s := log.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, "msg=rate_limit_near") || !strings.Contains(s, "remaining=20") || !strings.Contains(s, "outcome=success") {
 			t.Errorf("from 80 to 99 of 100: %s", s)
 		}
 	})

@@ -39,7 +39,7 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			req.Cost = max(l.cfg.Cost(r), 1)
 		}
 		if len(l.routes) > 0 {
-			_, req.Route = l.mux.Handler(r)
+			req.Route = l.match(r)
 		}
 		if l.cfg.Identify != nil {
 			id, err := l.cfg.Identify(r)
@@ -94,7 +94,7 @@ func (l *Limiter) exempt(r *http.Request) bool {
 	if clean := path.Clean(p); p != clean && p != clean+"/" {
 		return false
 	}
-	_, pattern := l.mux.Handler(r)
+	pattern := l.match(r)
 	for i := range l.routes {
 		if l.routes[i].pattern == pattern {
 			return l.routes[i].unlimited

@@ -411,7 +411,7 @@ func TestAllocations(t *testing.T) {
 		Routes: []ratelimit.Route{{Pattern: "POST /login", Limits: many}, {Pattern: "GET /patients/{id}", Limits: many}},
 	})
 	h := l.Wrap(ok)
-	for _, path := range []string{"/", "/patients/7"} {
+	for _, path := range []string{"/", "/patients/7", "/about/us", "/login"} {
 		r := httptest.NewRequest("GET", path, nil)
 		r.Header.Set("X-User", "u")
 		w := httptest.NewRecorder()

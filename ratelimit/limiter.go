@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +26,7 @@ type Limiter struct {
 	tiers  []tier
 	routes []route
 	mux    *http.ServeMux // matches routes; its handlers are never called
+	begins []beginning    // of what a route can match
 	// unlimited says that some routes are.
 	unlimited bool
 	denied    denials
@@ -109,6 +109,7 @@ func New(cfg Config) (*Limiter, error) {
 	l.shared, _ = l.store.(BlockStore)
 	l.leases, _ = l.store.(LeaseStore)
 	for _, r := range cfg.Routes {
+		l.begins = addBeginning(l.begins, r.Pattern)
 		l.routes = append(l.routes, route{r.Pattern, l.policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress, r.DangerouslyUnlimited})
 		l.unlimited = l.unlimited || r.DangerouslyUnlimited
 	}
@@ -126,37 +127,6 @@ func New(cfg Config) (*Limiter, error) {
 	l.events = newCoalescer(l)
 	l.pool.New = func() any { return new(work) }
 	return l, nil
-}
-
-// register adds a pattern to mux, or says what is wrong with it. ServeMux takes
-// any token for a method and anything before a slash for a host, so that
-// "post /login" would match nothing, ever.
-func register(mux *http.ServeMux, before []Route, pattern string) (reason, fix string) {
-	for i, r := range before {
-		if r.Pattern == pattern {
-			return fmt.Sprintf("stands in Routes[%d] too", i), "put the limits of both into one route"
-		}
-	}
-	method, rest, found := strings.Cut(pattern, " ")
-	if !found {
-		method, rest = "", pattern
-	}
-	host, _, slash := strings.Cut(strings.TrimLeft(rest, " \t"), "/")
-	switch {
-	case method != strings.ToUpper(method):
-		return "has a method that is not upper case, which no request has", "write " + strings.ToUpper(method) + " " + rest
-	case !slash:
-		return "has no path", `write it like "POST /login"`
-	case host != "" && host != "localhost" && !strings.Contains(host, "."):
-		return "begins with a host of one word, " + host, "begin the path with a slash, or name the whole host"
-	}
-	defer func() {
-		if recover() != nil {
-			reason, fix = "is not a pattern of net/http.ServeMux, or overlaps another route without being more specific", `write it like "POST /login"`
-		}
-	}()
-	mux.Handle(pattern, http.NotFoundHandler())
-	return "", ""
 }
 
 // slots is the policy of a tier's requests at a time. Where the store is not

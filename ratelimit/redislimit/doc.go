@@ -68,6 +68,8 @@
 // counted. Every request asks the slot of the global limit: leave Config.Global out
 // where one server cannot bear that, and limit in front of the service.
 //
+// # Access
+//
 // The least an ACL user needs:
 //
 //	user limits on >password ~portal:* resetchannels -@all +hello +auth +ping +evalsha +eval +time +get +set +pttl
@@ -79,5 +81,5 @@
 // Whoever can write to this Redis can release or block anyone; give the
 // namespace a user of its own and TLS (tlsconfig/redistls). FLUSHALL forgets:
 // after it at most N more are admitted in a window. Rotating the primary key
-// starts all counters anew.
+// starts all counters anew; blocks hold until their key retires.
 package redislimit

@@ -297,3 +297,53 @@ func renewal(t *testing.T, s ratelimit.Store, sub Subject) {
 		sub.Advance(2 * c.Per)
 	}
 }
+
+// refundedWindows takes and gives back at random. In no window more than N are
+// admitted that were not given back, and what was is admitted again.
+func refundedWindows(t *testing.T, s ratelimit.Store, sub Subject) {
+	const per = time.Second
+	for i, n := range []int64{3, 20, 300} {
+		rng := rand.New(rand.NewPCG(2, uint64(i)))
+		c := ratelimit.Charge{Rule: "refunded", Subject: ratelimit.Subject{Name: time.Duration(n).String()}, N: n, Per: per}
+		type hit struct {
+			at   time.Duration
+			cost int64
+			st   []ratelimit.State
+		}
+		var now time.Duration
+		var hits []hit // that were not given back
+		total := int64(0)
+		for now < 8*per {
+			c.Cost = 1 + rng.Int64N(max(n/10, 2))
+			if ok, st := take(t, s, c); ok {
+				hits = append(hits, hit{now, c.Cost, st})
+				total += c.Cost
+				sum := int64(0)
+				for _, h := range hits {
+					if now-h.at < per {
+						sum += h.cost
+					}
+				}
+				if sum > n {
+					t.Fatalf("N = %d: %d in one window, without what was given back", n, sum)
+				}
+			}
+			if len(hits) > 0 && rng.IntN(3) == 0 {
+				j := len(hits) - 1 - rng.IntN(min(len(hits), 12))
+				c.Cost = hits[j].cost
+				giveBack(t, s, []ratelimit.Charge{c}, hits[j].st)
+				if now-hits[j].at < per { // else it was past, and nothing came back
+					hits = append(hits[:j], hits[j+1:]...)
+				}
+			}
+			if rng.IntN(3) == 0 {
+				step := time.Duration(rng.IntN(60)) * time.Millisecond
+				sub.Advance(step)
+				now += step
+			}
+		}
+		if total < 9*n {
+			t.Errorf("N = %d: only %d admitted in 8 windows with refunds", n, total)
+		}
+	}
+}
