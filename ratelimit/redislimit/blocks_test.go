@@ -124,11 +124,12 @@ func TestBlocksOfANamespaceAreBounded(t *testing.T) {
 	block := func(name string, end time.Duration) error {
 		return s.Block(t.Context(), ratelimit.Identity{User: name}, time.Now().Add(end))
 	}
-	full := "1"
+	var full strings.Builder
+	full.WriteString("1")
 	for i := range 999 {
-		full += fmt.Sprintf(" token%d:%d", i, time.Now().Add(time.Hour).UnixMilli())
+		fmt.Fprintf(&full, " token%d:%d", i, time.Now().Add(time.Hour).UnixMilli())
 	}
-	if err := srv.Set("test:{test}:blocked", full); err != nil {
+	if err := srv.Set("test:{test}:blocked", full.String()); err != nil {
 		t.Fatal(err)
 	}
 	if err := block("a", time.Hour); err != nil {
