@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"context"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -166,9 +165,9 @@ func leaky(t *testing.T, s ratelimit.Store, sub Subject) {
 		c.Subject.Name = time.Duration(i).String()
 		var now time.Duration
 		var at []time.Duration // of each admitted unit
-		rng := rand.New(rand.NewPCG(1, uint64(i)))
+		rng := dice(i)
 		for now < 3*per {
-			c.Cost = 1 + rng.Int64N(min(c.Burst, 3))
+			c.Cost = 1 + rng.below(min(c.Burst, 3))
 			ok, st := take(t, s, c)
 			if ok {
 				for range c.Cost {
@@ -176,7 +175,7 @@ func leaky(t *testing.T, s ratelimit.Store, sub Subject) {
 				}
 			} else if st[0].RetryAfter <= 0 || st[0].RetryAfter > 2*per*time.Duration(c.Cost) {
 				t.Fatalf("%d of %d per minute: retry after %v", c.Burst, c.N, st[0].RetryAfter)
-			} else if rng.IntN(4) == 0 {
+			} else if rng.below(4) == 0 {
 				late := st[0].RetryAfter.Truncate(time.Millisecond) + time.Millisecond
 				sub.Advance(late - 2*time.Millisecond)
 				if ok, _ := take(t, s, c); ok && late > 2*time.Millisecond {
@@ -191,9 +190,9 @@ func leaky(t *testing.T, s ratelimit.Store, sub Subject) {
 					at = append(at, now)
 				}
 			}
-			step := time.Duration(rng.Int64N(int64(per) / c.N)).Truncate(time.Millisecond)
-			if rng.IntN(30) == 0 {
-				step = time.Duration(rng.Int64N(int64(per)/2 + 1)).Truncate(time.Millisecond)
+			step := time.Duration(rng.below(int64(per) / c.N)).Truncate(time.Millisecond)
+			if rng.below(30) == 0 {
+				step = time.Duration(rng.below(int64(per)/2 + 1)).Truncate(time.Millisecond)
 			}
 			sub.Advance(step)
 			now += step
@@ -303,7 +302,7 @@ func renewal(t *testing.T, s ratelimit.Store, sub Subject) {
 func refundedWindows(t *testing.T, s ratelimit.Store, sub Subject) {
 	const per = time.Second
 	for i, n := range []int64{3, 20, 300} {
-		rng := rand.New(rand.NewPCG(2, uint64(i)))
+		rng := dice(100 + i)
 		c := ratelimit.Charge{Rule: "refunded", Subject: ratelimit.Subject{Name: time.Duration(n).String()}, N: n, Per: per}
 		type hit struct {
 			at   time.Duration
@@ -314,7 +313,7 @@ func refundedWindows(t *testing.T, s ratelimit.Store, sub Subject) {
 		var hits []hit // that were not given back
 		total := int64(0)
 		for now < 8*per {
-			c.Cost = 1 + rng.Int64N(max(n/10, 2))
+			c.Cost = 1 + rng.below(max(n/10, 2))
 			if ok, st := take(t, s, c); ok {
 				hits = append(hits, hit{now, c.Cost, st})
 				total += c.Cost
@@ -328,16 +327,16 @@ func refundedWindows(t *testing.T, s ratelimit.Store, sub Subject) {
 					t.Fatalf("N = %d: %d in one window, without what was given back", n, sum)
 				}
 			}
-			if len(hits) > 0 && rng.IntN(3) == 0 {
-				j := len(hits) - 1 - rng.IntN(min(len(hits), 12))
+			if len(hits) > 0 && rng.below(3) == 0 {
+				j := len(hits) - 1 - int(rng.below(int64(min(len(hits), 12))))
 				c.Cost = hits[j].cost
 				giveBack(t, s, []ratelimit.Charge{c}, hits[j].st)
 				if now-hits[j].at < per { // else it was past, and nothing came back
 					hits = append(hits[:j], hits[j+1:]...)
 				}
 			}
-			if rng.IntN(3) == 0 {
-				step := time.Duration(rng.IntN(60)) * time.Millisecond
+			if rng.below(3) == 0 {
+				step := time.Duration(rng.below(60)) * time.Millisecond
 				sub.Advance(step)
 				now += step
 			}
@@ -346,4 +345,14 @@ func refundedWindows(t *testing.T, s ratelimit.Store, sub Subject) {
 			t.Errorf("N = %d: only %d admitted in 8 windows with refunds", n, total)
 		}
 	}
+}
+
+// dice throws the same numbers in every run.
+type dice uint64
+
+// below throws a number from 0 to n-1.
+func (d *dice) below(n int64) int64 {
+	*d = *d*6364136223846793005 + 1442695040888963407 // Knuth's MMIX
+	x := uint64(*d)
+	return int64((x^x>>32)>>1) % n
 }
