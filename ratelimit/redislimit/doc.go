@@ -45,7 +45,8 @@
 // [ratelimit.Limiter.Block] holds on every node within a second: a node asks
 // twice a second who is blocked, with a request that it serves anyway, in a
 // round trip of its own. While Redis is away, and after a flush, who was known to
-// be blocked stays so; a node that starts then does not know. At most 1000
+// be blocked stays so; a node that starts then does not know. The first Block
+// after a flush begins a new list: repeat then what must hold on. At most 1000
 // blocks hold at a time.
 //
 // # What Redis sees
