@@ -9,9 +9,16 @@ import (
 	"github.com/inovy/hardening"
 )
 
-// quotaExceeded is the problem type that the RateLimit header draft registers
+// The problem types that the RateLimit header draft registers
 // (draft-ietf-httpapi-ratelimit-headers-11).
-const quotaExceeded = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+const (
+	quotaExceeded   = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+	reducedCapacity = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity"
+)
+
+// outageRetry is Retry-After while a store is away, in seconds: shared limits are
+// back within 5 s of its return.
+const outageRetry = "5"
 
 // Wrap refuses requests that are over a limit with 429, Retry-After and a
 // problem that names the violated policies. Allowed responses carry
@@ -71,7 +78,11 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 		by, err := l.take(r.Context(), &req, client.RequestID, &d)
 		switch {
 		case err != nil:
-			l.cfg.OnDeny(w, r, &hardening.Problem{Status: http.StatusServiceUnavailable, Detail: "The service cannot check its limits now. Try again in a moment.", Err: err})
+			w.Header().Set("Retry-After", outageRetry)
+			l.cfg.OnDeny(w, r, &hardening.Problem{
+				Type: reducedCapacity, Status: http.StatusServiceUnavailable, Title: "Temporarily reduced capacity",
+				Detail: "The service cannot check its limits now. Try again in " + outageRetry + " s.", Err: err,
+			})
 		case !d.Allowed:
 			l.denied.remember(l, &req, d, by)
 			l.refuse(w, r, &d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 // leases is a store that nodes share, as long as they live in one process.
 type leases struct {
 	ratelimit.Store
+	one     sync.Mutex  // a renewal is one step, as in a script of Redis
 	away    atomic.Bool // renewals and refunds fail, as of a node that is killed
 	renewed atomic.Int64
 }
@@ -26,11 +28,19 @@ func (s *leases) Renew(ctx context.Context, cs []ratelimit.Charge, st []ratelimi
 		return errAway
 	}
 	s.renewed.Add(1)
+	s.one.Lock()
+	defer s.one.Unlock()
 	if err := s.Store.Refund(ctx, cs, st); err != nil {
 		return err
 	}
-	_, err := s.TakeAll(ctx, cs, st)
+	_, err := s.Store.TakeAll(ctx, cs, st)
 	return err
+}
+
+func (s *leases) TakeAll(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) (bool, error) {
+	s.one.Lock()
+	defer s.one.Unlock()
+	return s.Store.TakeAll(ctx, cs, st)
 }
 
 func (s *leases) Refund(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) error {

@@ -92,5 +92,8 @@ func TestAClosedLimitIs503InAnOutage(t *testing.T) {
 		if w.Code != want {
 			t.Errorf("%s: %d", target, w.Code)
 		}
+		if want == 503 && (w.Header().Get("Retry-After") != "5" || !strings.Contains(w.Body.String(), "http-problem-types#temporary-reduced-capacity")) {
+			t.Errorf("%s: %v %s", target, w.Header(), w.Body)
+		}
 	}
 }

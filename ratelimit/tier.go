@@ -27,7 +27,9 @@ type Tier struct {
 	// Timeout is how long Wrap lets one request run: then its context ends with
 	// the cause [ErrTimeout], and a handler that gives up without having
 	// answered is answered with 503. One that does not heed its context is not
-	// cut off. It also ends streams and long uploads. 0 = none.
+	// cut off. Long uploads are ended too. A handler that flushes its response or
+	// takes the connection over in time has begun a stream, and streams have no
+	// end; bound their number with Concurrent. 0 = none.
 	Timeout time.Duration
 }
 
