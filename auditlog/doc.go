@@ -43,6 +43,6 @@
 // aside. A crash costs what was not acknowledged, and that is counted.
 // Attackers who choose names, addresses or reasons can neither forge a line or
 // a field nor hide one. The redactor knows published shapes and names; a secret
-// under an innocent name, in a shape of its own, or logged as a number, it can
-// not know.
+// under an innocent name or in a shape of its own it can not know, nor a
+// citizen's number that was logged as a number.
 package auditlog

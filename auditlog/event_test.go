@@ -124,7 +124,7 @@ func TestHostileTextIsOnePrintableLine(t *testing.T) {
 		e := read("p")
 		e.Object.ID, e.Reason, e.Attrs = s, s, []slog.Attr{slog.String(s, s), slog.Any("m", map[string]any{s: []string{s}})}
 		r := newRedactor(RedactorConfig{})
-		e.Attrs = r.attrs(e.Attrs)
+		e.Attrs = r.attrs(e.Attrs, nil)
 		line := appendEvent(nil, &e, time.Now(), 0, nil, nil)
 		for i, c := range string(line) {
 			if !unicode.IsPrint(c) && c != utf8.RuneError {

@@ -223,19 +223,20 @@ func (r *Redactor) clean(s string, but patternSet) string {
 	return string(b)
 }
 
-// attrs returns redacted copies of attrs, at most maxElements.
-func (r *Redactor) attrs(attrs []slog.Attr) []slog.Attr {
+// attrs returns redacted copies of attrs, at most maxElements, beside those of
+// the names that are taken.
+func (r *Redactor) attrs(attrs []slog.Attr, taken []string) []slog.Attr {
 	if len(attrs) == 0 {
 		return nil
 	}
-	w := walker{r: r}
+	w, names := walker{r: r}, namesOf(taken)
 	out := make([]slog.Attr, 0, len(attrs))
 	for i, a := range attrs {
 		if i == maxElements {
-			out = append(out, slog.Int("attrs_dropped", len(attrs)-i))
+			out = names.add(out, slog.Int("attrs_dropped", len(attrs)-i))
 			break
 		}
-		out = append(out, w.attr(a, 0))
+		out = names.add(out, w.attr(a, 0))
 	}
 	return out
 }

@@ -3,20 +3,27 @@ package auditlog
 import (
 	"context"
 	"log/slog"
+	"slices"
 )
 
 // Handler returns a handler that redacts every record, and whatever is added
 // by With and WithGroup, before next sees it. Put it outermost: what joins the
 // record behind it is not looked at.
 func (r *Redactor) Handler(next slog.Handler) slog.Handler {
-	return &redactHandler{r: r, next: next}
+	return &redactHandler{r: r, next: next, taken: ownKeys[:]}
 }
 
 type redactHandler struct {
 	r      *Redactor
 	next   slog.Handler
-	hidden bool // a group that is open has a denied name
+	hidden bool     // a group that is open has a denied name
+	taken  []string // names in the innermost group
 }
+
+// hint stands once for all that is in a denied group.
+var hint = slog.String("hidden", redactedKey)
+
+func (h *redactHandler) hinted() bool { return slices.Contains(h.taken, hint.Key) }
 
 func (h *redactHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.next.Enabled(ctx, level)
@@ -28,9 +35,16 @@ func (h *redactHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	}
 	out := *h
 	if h.hidden {
-		out.next = h.next.WithAttrs([]slog.Attr{slog.String("hidden", redactedKey)})
-	} else {
-		out.next = h.next.WithAttrs(h.r.attrs(attrs))
+		if h.hinted() {
+			return h
+		}
+		out.next, out.taken = h.next.WithAttrs([]slog.Attr{hint}), []string{hint.Key}
+		return &out
+	}
+	shown := h.r.attrs(attrs, h.taken)
+	out.next, out.taken = h.next.WithAttrs(shown), slices.Clip(h.taken)
+	for _, a := range shown {
+		out.taken = append(out.taken, a.Key)
 	}
 	return &out
 }
@@ -39,7 +53,8 @@ func (h *redactHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
-	return &redactHandler{r: h.r, next: h.next.WithGroup(h.r.String(name)), hidden: h.hidden || h.r.hides(name)}
+	shown := namesOf(h.taken).free(h.r.String(name))
+	return &redactHandler{r: h.r, next: h.next.WithGroup(shown), hidden: h.hidden || h.r.hides(name)}
 }
 
 func (h *redactHandler) Handle(ctx context.Context, rec slog.Record) error {
@@ -48,22 +63,24 @@ func (h *redactHandler) Handle(ctx context.Context, rec slog.Record) error {
 	}
 	out := slog.NewRecord(rec.Time, rec.Level, h.r.String(rec.Message), rec.PC)
 	if h.hidden {
-		if rec.NumAttrs() > 0 {
-			out.AddAttrs(slog.String("hidden", redactedKey))
+		if rec.NumAttrs() > 0 && !h.hinted() {
+			out.AddAttrs(hint)
 		}
 		return h.next.Handle(ctx, out)
 	}
 	w := walker{r: h.r}
-	n := 0
+	names, n := namesOf(h.taken), 0
+	shown := make([]slog.Attr, 0, min(rec.NumAttrs(), maxElements+1))
 	rec.Attrs(func(a slog.Attr) bool {
 		if n == maxElements {
-			out.AddAttrs(slog.Int("attrs_dropped", rec.NumAttrs()-n))
+			shown = names.add(shown, slog.Int("attrs_dropped", rec.NumAttrs()-n))
 			return false
 		}
 		n++
-		out.AddAttrs(w.attr(a, 0))
+		shown = names.add(shown, w.attr(a, 0))
 		return true
 	})
+	out.AddAttrs(shown...)
 	return h.next.Handle(ctx, out)
 }
 
@@ -72,9 +89,9 @@ func (h *redactHandler) clean(rec slog.Record) bool {
 	if rec.NumAttrs() > maxElements || !h.cleanText(rec.Message) {
 		return false
 	}
-	clean := true
+	clean, names := true, distinct{taken: h.taken}
 	rec.Attrs(func(a slog.Attr) bool {
-		clean = h.cleanAttr(a, 0)
+		clean = names.add(a.Key) && h.cleanAttr(a, 0)
 		return clean
 	})
 	return clean
@@ -100,12 +117,19 @@ func (h *redactHandler) cleanAttr(a slog.Attr, depth int) bool {
 		if depth >= maxDepth || len(group) > maxElements {
 			return false
 		}
+		var names distinct
 		for _, m := range group {
-			if !h.cleanAttr(m, depth+1) {
+			if !names.add(m.Key) || !h.cleanAttr(m, depth+1) {
 				return false
 			}
 		}
 		return true
+	case slog.KindInt64:
+		return !h.r.isCardInt(a.Value.Int64()) || h.r.isSafe(a.Key)
+	case slog.KindUint64:
+		return !h.r.isCard(a.Value.Uint64()) || h.r.isSafe(a.Key)
+	case slog.KindFloat64:
+		return !h.r.isCardFloat(a.Value.Float64()) || h.r.isSafe(a.Key)
 	case slog.KindAny, slog.KindLogValuer:
 		return false
 	}

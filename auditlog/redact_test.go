@@ -261,7 +261,7 @@ func TestNoPlantedSecretSurvives(t *testing.T) {
 					case "text":
 						log(slog.New(r.Handler(slog.NewTextHandler(&out, nil))))
 					case "event":
-						out.Write(appendAttrs(nil, r.attrs([]slog.Attr{attr}), 1<<20))
+						out.Write(appendAttrs(nil, r.attrs([]slog.Attr{attr}, nil), 1<<20))
 					}
 					if format == "json" && !json.Valid(out.Bytes()) || format != "event" && bytes.Count(out.Bytes(), []byte("\n")) != 1 {
 						t.Errorf("%s %s: not one line: %s", place, format, &out)

@@ -67,9 +67,22 @@ func (w *walker) value(v slog.Value, depth int, safe bool) slog.Value {
 		return w.value(v.Resolve(), depth+1, safe)
 	case slog.KindAny:
 		return slog.AnyValue(w.any(v.Any(), depth, safe))
+	case slog.KindInt64:
+		return w.number(v, !safe && w.r.isCardInt(v.Int64()))
+	case slog.KindUint64:
+		return w.number(v, !safe && w.r.isCard(v.Uint64()))
+	case slog.KindFloat64:
+		return w.number(v, !safe && w.r.isCardFloat(v.Float64()))
 	default:
 		return v
 	}
+}
+
+func (w *walker) number(v slog.Value, card bool) slog.Value {
+	if card {
+		return slog.StringValue(mark(PAN))
+	}
+	return v
 }
 
 const tooDeep = "[too deep]"
@@ -78,13 +91,13 @@ func (w *walker) group(attrs []slog.Attr, depth int) slog.Value {
 	if depth >= maxDepth {
 		return slog.StringValue(tooDeep)
 	}
-	out := make([]slog.Attr, 0, min(len(attrs), maxElements+1))
+	out, names := make([]slog.Attr, 0, min(len(attrs), maxElements+1)), names{}
 	for i, a := range attrs {
 		if w.nodes++; i == maxElements || w.nodes > maxNodes {
-			out = append(out, slog.Int("attrs_dropped", len(attrs)-i))
+			out = names.add(out, slog.Int("attrs_dropped", len(attrs)-i))
 			break
 		}
-		out = append(out, w.attr(a, depth+1))
+		out = names.add(out, w.attr(a, depth+1))
 	}
 	return slog.GroupValue(out...)
 }
@@ -114,6 +127,9 @@ func (w *walker) any(v any, depth int, safe bool) (out any) {
 	case json.Number:
 		if !json.Valid([]byte(x)) {
 			return w.text(string(x), safe)
+		}
+		if n, err := strconv.ParseUint(string(x), 10, 64); err == nil && !safe && w.r.isCard(n) {
+			return mark(PAN)
 		}
 		return x
 	case time.Time:
@@ -204,10 +220,19 @@ func (w *walker) reflect(v any, rv reflect.Value, depth int, safe bool) any {
 	case reflect.Bool:
 		return rv.Bool()
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		if !safe && w.r.isCardInt(rv.Int()) {
+			return mark(PAN)
+		}
 		return rv.Int()
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		if !safe && w.r.isCard(rv.Uint()) {
+			return mark(PAN)
+		}
 		return rv.Uint()
 	case reflect.Float32, reflect.Float64:
+		if !safe && w.r.isCardFloat(rv.Float()) {
+			return mark(PAN)
+		}
 		return strconv.FormatFloat(rv.Float(), 'g', -1, 64) // NaN has no JSON form
 	case reflect.Complex64, reflect.Complex128:
 		return fmt.Sprint(rv.Complex())

@@ -110,7 +110,7 @@ func index() *[256][]shape {
 }
 
 // maxRuns is how many runs without an end the patterns may have in all.
-const maxRuns = 48
+const maxRuns = 56
 
 type span struct{ start, end int }
 

@@ -79,6 +79,13 @@ var patterns = []struct{ id, pattern string }{
 	{"grafana-token", "glc_{b32+}"},
 	{"grafana-token", "eyJrIjoi{b70-400}"},
 	{"groq-key", "gsk_{a52}"},
+	// An entry of a secrets.Ring, which is a root key in clear text.
+	{"hardening-ring-key", "v{d1-9}@{d4}-{d2}-{d2}:{c40+}"},
+	{"hardening-ring-key", "v{d1-9}@{d4}-{d2}-{d2}:base64:{c40+}"},
+	{"hardening-ring-key", "v{d1-9}@{d4}-{d2}-{d2}:hex:{c40+}"},
+	{"hardening-ring-key", "v{d1-9}@{d4}-{d2}-{d2}T{d2}:{d2}:{d2}Z:{c40+}"},
+	{"hardening-ring-key", "v{d1-9}@{d4}-{d2}-{d2}T{d2}:{d2}:{d2}Z:base64:{c40+}"},
+	{"hardening-ring-key", "v{d1-9}@{d4}-{d2}-{d2}T{d2}:{d2}:{d2}Z:hex:{c40+}"},
 	{"harness-token", "pat.{w22}.{a24}.{a20}"},
 	{"harness-token", "sat.{w22}.{a24}.{a20}"},
 	{"hashicorp-vault-token", "hvs.{w24+}"},
