@@ -21,6 +21,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/alexedwards/scs/v2/memstore"
 	"github.com/alicebob/miniredis/v2"
+	"github.com/gorilla/securecookie"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/inovy/hardening/session"
@@ -64,35 +65,61 @@ func scsRigOn(store scs.Store) sessionRig {
 	return rig
 }
 
+// kept is a session that its cookie holds.
+type kept struct {
+	User  string
+	Until time.Time
+	Visit visit
+}
+
 // aesRig is the least that keeps a session in its cookie: AES-256-GCM and one
 // layer of base64. It has no key rotation and cannot end a session.
 func aesRig(tb testing.TB) sessionRig {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	gcm := must(cipher.NewGCMWithRandomNonce(must(aes.NewCipher(key))(tb)))(tb)
-	type kept struct {
-		User  string
-		Until time.Time
-		Visit visit
-	}
+	return inCookieRig(func(k kept) (string, error) {
+		plain, err := json.Marshal(k)
+		if err != nil {
+			return "", err
+		}
+		return base64.RawURLEncoding.EncodeToString(gcm.Seal(nil, nil, plain, []byte("__Host-id"))), nil
+	}, func(value string) (k kept, err error) {
+		sealed, err := base64.RawURLEncoding.DecodeString(value)
+		if err != nil {
+			return k, err
+		}
+		plain, err := gcm.Open(nil, nil, sealed, []byte("__Host-id"))
+		if err != nil {
+			return k, err
+		}
+		return k, json.Unmarshal(plain, &k)
+	})
+}
+
+// securecookieRig is gorilla/securecookie as its users call it, encrypted and
+// signed, with the encoding of Go's JSON. It cannot end a session either.
+func securecookieRig() sessionRig {
+	codec := securecookie.New(securecookie.GenerateRandomKey(32), securecookie.GenerateRandomKey(32))
+	codec.SetSerializer(securecookie.JSONEncoder{})
+	return inCookieRig(func(k kept) (string, error) { return codec.Encode("__Host-id", k) },
+		func(value string) (k kept, err error) { return k, codec.Decode("__Host-id", value, &k) })
+}
+
+func inCookieRig(seal func(kept) (string, error), open func(string) (kept, error)) sessionRig {
 	load := func(r *http.Request) (k kept, ok bool) {
 		c, err := r.Cookie("__Host-id")
 		if err != nil {
 			return k, false
 		}
-		sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
-		if err != nil {
-			return k, false
-		}
-		plain, err := gcm.Open(nil, nil, sealed, []byte("__Host-id"))
-		return k, err == nil && json.Unmarshal(plain, &k) == nil && time.Now().Before(k.Until)
+		k, err = open(c.Value)
+		return k, err == nil && time.Now().Before(k.Until)
 	}
 	save := func(w http.ResponseWriter, k kept) error {
-		plain, err := json.Marshal(k)
+		v, err := seal(k)
 		if err != nil {
 			return err
 		}
-		v := base64.RawURLEncoding.EncodeToString(gcm.Seal(nil, nil, plain, []byte("__Host-id")))
 		http.SetCookie(w, &http.Cookie{Name: "__Host-id", Value: v, Path: "/", Secure: true, HttpOnly: true})
 		return nil
 	}
@@ -136,6 +163,8 @@ func storeCases(tb testing.TB) map[string]map[string]func() (sessionRig, *trips)
 			"hardening": func() (sessionRig, *trips) { return cookieRig(tb), nil },
 			"limit":     func() (sessionRig, *trips) { return aesRig(tb), nil },
 			"gorilla":   func() (sessionRig, *trips) { return gorillaRig(tb), nil },
+
+			"securecookie": func() (sessionRig, *trips) { return securecookieRig(), nil },
 		},
 	}
 }
@@ -145,7 +174,7 @@ func benchmarkStores(b *testing.B) {
 	for where, rigs := range storeCases(b) {
 		for _, what := range []string{"read", "write"} {
 			b.Run(where+"/"+what, func(b *testing.B) {
-				for _, name := range []string{"hardening", "limit", "scs", "gorilla"} {
+				for _, name := range []string{"hardening", "limit", "scs", "gorilla", "securecookie"} {
 					if rigs[name] == nil {
 						continue
 					}
