@@ -14,22 +14,26 @@ import (
 // Audit judges the headers of a response, whoever sent it, by published rules:
 // OWASP ASVS 5.0 section V3.4, the OWASP Secure Headers Project, internet.nl
 // and the MDN HTTP Observatory. It returns a finding for each rule, passed or
-// failed, and does not read the body. Package headerstest asserts them in the
-// tests of a service.
+// failed, and does not read the body: [AuditPage] does. Package headerstest
+// asserts them in the tests of a service.
 func Audit(res *http.Response) []hardening.Finding {
+	return auditHeaders(res, ObservatoryScore(res)).findings
+}
+
+func auditHeaders(res *http.Response, score int) *audit {
 	a := &audit{res: res}
 	if text, ok := joined(res, "Content-Security-Policy"); ok {
 		a.csp, _ = readPolicy(text)
 	}
 	a.transport()
 	a.policy()
+	a.nonces()
 	a.document()
 	a.leaks()
 	a.owasp()
-	score := ObservatoryScore(res)
 	a.add("HDN-HEADERS-119", hardening.Medium, score >= 100, "The MDN Observatory's score is an A+",
 		fmt.Sprint(score), "at least 100", "mend what fails above", supports(hardening.ASVS, "v5.0.0-3.4.3"), supports(hardening.ISO27002, "8.26"))
-	return a.findings
+	return a
 }
 
 // audit gathers the findings about one response.
@@ -159,6 +163,26 @@ func (a *audit) policy() {
 		text, "frame-ancestors 'none' or 'self'", "use the policy of headers.Web()", implements(hardening.ASVS, "v5.0.0-3.4.6"), supports(hardening.CWE, "1021"))
 	a.add("HDN-HEADERS-108", hardening.Info, a.csp["report-to"] != nil || a.csp["report-uri"] != nil, "Violations are reported",
 		text, "report-to or report-uri", "set CSP.ReportTo and serve a ReportCollector", implements(hardening.ASVS, "v5.0.0-3.4.7"))
+}
+
+// nonces judges how long the nonces of script-src and style-src are, and what
+// they are made of: internet.nl and the grammar of CSP Level 2 know no '-' and
+// '_', and anything shorter can be guessed (CSP Level 3 section 7.1).
+func (a *audit) nonces() {
+	var weak []string
+	for name, set := range a.csp {
+		for s := range set {
+			nonce, ok := strings.CutPrefix(s, "'nonce-")
+			if nonce = strings.TrimRight(strings.TrimSuffix(nonce, "'"), "="); ok &&
+				(len(nonce) < 22 || strings.Trim(nonce, "abcdefghijklmnopqrstuvwxyz0123456789+/") != "") {
+				weak = append(weak, name)
+			}
+		}
+	}
+	slices.Sort(weak)
+	a.add("HDN-HEADERS-129", hardening.Medium, len(weak) == 0, "Nonces are too long to guess, and every judge can read them",
+		fmt.Sprintf("weak: %v", slices.Compact(weak)), "weak: []; 22 characters of base64 (128 bits) or more, without '-' and '_'",
+		"use headers.NonceSource", implements(hardening.ASVS, "v5.0.0-3.4.3"))
 }
 
 // hasHosts reports whether a directive's words are sources.

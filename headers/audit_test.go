@@ -69,6 +69,7 @@ func TestAuditFailsEachRuleForItsOwnFault(t *testing.T) {
 		}, func(h http.Header) {
 			h.Set("Permissions-Policy", strings.Replace(h.Get("Permissions-Policy"), "serial=()", "x=()", 1))
 		}},
+		"HDN-HEADERS-129": {set("Content-Security-Policy", "script-src 'nonce-abcdefghijklmnopqrstu'"), set("Content-Security-Policy", "style-src 'nonce-abcdefghijklmnopqrstuvwxyz-_=='")},
 		"HDN-HEADERS-127": {set("Content-Encoding", "gzip")},
 		"HDN-HEADERS-119": {func(h http.Header) { clear(h) }},
 	}

@@ -5,7 +5,7 @@
 // turns panics into clean answers ([Middleware.Recover]), sends plain HTTP to
 // HTTPS ([RedirectHTTPS]), collects browsers' reports ([ReportCollector]),
 // serves files without what lies there by mistake ([Static]) and judges any
-// response by published rules ([Audit]). Package headers/cors shares answers
+// response by published rules ([Audit], [AuditPage]). Package headers/cors shares answers
 // with other sites, and headers/headerstest asserts the headers in tests.
 //
 //	policy, err := headers.New(headers.Config{}) // behaves as headers.Web()

@@ -11,14 +11,16 @@ import (
 // that answers so: 100, less its published penalties, plus its bonuses if at
 // least 90 are left. It takes for granted what one response cannot show: a
 // valid certificate, a redirect from plain HTTP, a host that is not on the
-// preload list, and a page whose scripts change nothing (Subresource
-// Integrity on all of them would add 5). 100 and more is an A+; the most that
-// can be reached here is 140.
-func ObservatoryScore(res *http.Response) int {
+// preload list, and a page whose scripts change nothing, which
+// [ObservatoryPageScore] looks at. 100 and more is an A+; the most that can be
+// reached here is 140.
+func ObservatoryScore(res *http.Response) int { return observatory(res, 0) }
+
+func observatory(res *http.Response, integrity int) int {
 	base, all := 100, 100
 	for _, modifier := range []int{
 		scoreCSP(res), scoreCookies(res), scoreCORS(res), scoreReferrer(res), scoreHSTS(res),
-		scoreSniffing(res), scoreFraming(res), scoreResource(res),
+		scoreSniffing(res), scoreFraming(res), scoreResource(res), integrity,
 	} {
 		all += modifier
 		base += min(modifier, 0)

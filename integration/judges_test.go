@@ -134,6 +134,12 @@ func generated(r *rand.Rand) http.Header {
 	return h
 }
 
+// answer is what score.mjs judges.
+type answer struct {
+	Header http.Header `json:"header"`
+	Page   string      `json:"page"`
+}
+
 func TestObservatoryScoreEqualsTheRealOne(t *testing.T) {
 	var names []string
 	var sets []http.Header
@@ -145,7 +151,11 @@ func TestObservatoryScoreEqualsTheRealOne(t *testing.T) {
 		names, sets = append(names, fmt.Sprint("generated ", i)), append(sets, generated(r))
 	}
 	var want []judgement
-	ask(t, "score.mjs", sets, &want, "")
+	answers := make([]answer, len(sets))
+	for i, h := range sets {
+		answers[i].Header = h
+	}
+	ask(t, "score.mjs", answers, &want, "")
 	if len(want) != len(sets) {
 		t.Fatalf("%d judgements of %d sets", len(want), len(sets))
 	}
@@ -161,6 +171,72 @@ func TestObservatoryScoreEqualsTheRealOne(t *testing.T) {
 	}
 	if len(scores) < 15 {
 		t.Errorf("only %d different scores: the sets are too much alike", len(scores))
+	}
+}
+
+// generatedPage is made of tags that load scripts, of what hides them, and of
+// what only looks like it.
+func generatedPage(r *rand.Rand) string {
+	one := func(of ...string) string { return of[r.IntN(len(of))] }
+	var b strings.Builder
+	b.WriteString("<!doctype html>")
+	if r.IntN(8) == 0 {
+		b.WriteString(one(`<base href="https://cdn.test/lib/">`, `<base href="/lib/">`, `<base target=_blank>`, `<base href="http://app.example/">`))
+	}
+	for range r.IntN(5) {
+		open, end := "", ""
+		switch r.IntN(14) {
+		case 0:
+			open, end = "<!-- ", one(" -->", "--!>", "--><p>")
+		case 1:
+			open, end = "<template>", "</template>"
+		case 2:
+			open, end = "<textarea>", "</textarea>"
+		case 3:
+			open, end = "<p title='", "'>x</p>"
+		case 4:
+			open, end = "<noscript>", "</noscript>"
+		case 5:
+			open, end = "<!-->", ""
+		case 6:
+			open, end = "<style>", "</STYLE >"
+		}
+		src := one("", "/a.js", "a.js", "//cdn.test/a.js", "https://cdn.test/a.js", "http://cdn.test/a.js", "https://www.app.example/a.js",
+			"http://app.example/a.js", "HTTPS://CDN.test/a.js", " https://cdn.test/a.js ", "https:cdn.test/a.js", `\\cdn.test/a.js`, "data:,1",
+			"https&#58;//cdn.test/a.js", "https://app.example.test:8443/", "https://a.co.uk/", "///x", "https://127.0.0.1/a.js", "?a", "#a")
+		script := one("<script", "<SCRIPT\n", "<script/", "<script async", "<link rel=stylesheet href=https://cdn.test/a.css", "<script nonce=x") +
+			one(` src="`, ` SRC = "`, ` src="`) + src + `"` + one("", "", ` integrity="sha384-x"`, " integrity", ` integrity=""`, ` integrity="a" integrity=""`) + one(">", " >", "/>") + one("", "1<2", "'<script>'") + one("</script>", "</script\t>")
+		b.WriteString(open + script + end)
+	}
+	return b.String()
+}
+
+func TestObservatoryScoreOfAPageEqualsTheRealOne(t *testing.T) {
+	r := rand.New(rand.NewPCG(36, 2026))
+	answers := make([]answer, 800)
+	for i := range answers {
+		h := policyHeaders(t, headers.Web())
+		h.Set("Content-Type", []string{"text/html; charset=utf-8", "text/html", "application/xhtml+xml", "TEXT/HTML", "application/json"}[min(r.IntN(20), 4)%5])
+		if r.IntN(10) > 0 {
+			h.Set("Content-Type", "text/html; charset=utf-8")
+		}
+		answers[i] = answer{h, generatedPage(r)}
+	}
+	var want []judgement
+	ask(t, "score.mjs", answers, &want, "")
+	if len(want) != len(answers) {
+		t.Fatalf("%d judgements of %d pages", len(want), len(answers))
+	}
+	scores := map[int]int{}
+	for i, a := range answers {
+		got := headers.ObservatoryPageScore(&http.Response{Header: a.Header, Request: httptest.NewRequest("GET", "https://app.example/", nil)}, []byte(a.Page))
+		scores[got]++
+		if got != want[i].Score {
+			t.Errorf("ours is %d, the Observatory's %d: %v\n%q %s", got, want[i].Score, want[i].Results, a.Header["Content-Type"], a.Page)
+		}
+	}
+	if len(scores) < 5 {
+		t.Errorf("scores %v: the pages are too much alike", scores)
 	}
 }
 

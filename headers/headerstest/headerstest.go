@@ -6,7 +6,7 @@
 //	}
 //
 // It asks over HTTPS, as a browser that follows a link, and judges with
-// headers.Audit.
+// headers.AuditPage.
 package headerstest
 
 import (
@@ -23,7 +23,7 @@ import (
 type Level int
 
 // The levels of OWASP ASVS 5.0 for section V3.4 and the cookies of V3.3, and
-// Everything that headers.Audit knows: also the values of the OWASP Secure
+// Everything that headers.AuditPage knows: also the values of the OWASP Secure
 // Headers Project, which headers.Strict has and headers.Web has not.
 const (
 	ASVSL1 Level = iota + 1
@@ -36,7 +36,7 @@ const (
 var levels = map[Level][]string{
 	ASVSL1: {"HDN-HEADERS-100", "HDN-HEADERS-102", "HDN-HEADERS-116"},
 	ASVSL2: {"HDN-HEADERS-101", "HDN-HEADERS-103", "HDN-HEADERS-105", "HDN-HEADERS-107", "HDN-HEADERS-110", "HDN-HEADERS-111", "HDN-HEADERS-118"},
-	ASVSL3: {"HDN-HEADERS-104", "HDN-HEADERS-108", "HDN-HEADERS-112", "HDN-HEADERS-113"},
+	ASVSL3: {"HDN-HEADERS-104", "HDN-HEADERS-108", "HDN-HEADERS-112", "HDN-HEADERS-113", "HDN-HEADERS-128", "HDN-HEADERS-129"},
 }
 
 // Require fails t for each finding that a response of h to "GET path" does not
@@ -65,7 +65,7 @@ func Require(t testing.TB, h http.Handler, level Level, paths ...string) {
 		h.ServeHTTP(w, r)
 		res := w.Result()
 		res.Request = r
-		for _, f := range headers.Audit(res) {
+		for _, f := range headers.AuditPage(res, w.Body.Bytes()) {
 			if !f.Passed && (level == Everything || slices.Contains(ids, f.ID)) {
 				t.Errorf("%s answers %d: %v; remedy: %s", path, res.StatusCode, f, f.Remedy)
 			}

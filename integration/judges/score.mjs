@@ -1,5 +1,6 @@
-// Reads a JSON array of header sets, each an object of name to values, from
-// standard input, and writes what the Observatory gives a site that sends them.
+// Reads a JSON array of answers from standard input, each with its header, an
+// object of name to values, and its page, and writes what the Observatory gives
+// a site that sends them.
 import path from "node:path";
 import { createRequire } from "node:module";
 import { Requests, judge } from "./rules.mjs";
@@ -20,14 +21,14 @@ class Headers {
   }
 }
 
-const out = JSON.parse(text).map((set) => {
+const out = JSON.parse(text).map(({ header: set, page }) => {
   const url = new URL("https://app.example/");
   const jar = new CookieJar();
   for (const c of set["Set-Cookie"] ?? []) jar.setCookieSync(c, url.href, { ignoreError: true });
   const response = { headers: new Headers(set), verified: true, status: 200, request: { headers: { origin: "https://evil.example" } } };
   const r = new Requests("app.example");
   r.session = { url, jar };
-  r.resources.path = "";
+  r.resources.path = page ?? "";
   Object.assign(r.responses, {
     auto: response, https: response, cors: response, http: { ...response },
     httpRedirects: [{ url: new URL("http://app.example/"), status: 308 }, { url, status: 200 }], httpsRedirects: [],
