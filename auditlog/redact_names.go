@@ -3,6 +3,7 @@ package auditlog
 import (
 	"log/slog"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -73,15 +74,11 @@ func (d *distinct) add(name string) bool {
 	if name == "" || d.n == maxDistinct {
 		return false
 	}
-	for _, other := range d.taken {
-		if other == name {
-			return false
-		}
+	if slices.Contains(d.taken, name) {
+		return false
 	}
-	for _, other := range d.seen[:d.n] {
-		if other == name {
-			return false
-		}
+	if slices.Contains(d.seen[:d.n], name) {
+		return false
 	}
 	d.seen[d.n] = name
 	d.n++
