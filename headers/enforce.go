@@ -16,7 +16,8 @@ import (
 // and so does what a policy of [Middleware.With] decides. Of a header that the
 // policy leaves out and the handler sends twice, the first value stays; and
 // Strict-Transport-Security never goes out over plain HTTP (RFC 6797 section
-// 7.2).
+// 7.2). No policy header goes out as a trailer, nor one that
+// [Middleware.SanitizeUpstream] would remove.
 //
 // From a 304 it takes a Content-Security-Policy with a nonce: the browser
 // would apply it to the page it has kept, whose scripts carry another nonce.
@@ -32,6 +33,7 @@ func (m *Middleware) Enforce(next http.Handler) http.Handler {
 		})
 		next.ServeHTTP(e, r)
 		e.Finish()
+		e.dropTrailers(w.Header())
 	}))
 }
 
@@ -51,11 +53,50 @@ func (e *enforcer) WriteHeader(status int) {
 	e.Writer.WriteHeader(status)
 }
 
+// dropTrailers removes trailers that net/http would send after the body without
+// their being announced. RFC 9110 section 6.5.1 lets whoever is in
+// between merge trailers into the header, where they would be a second policy.
+func (e *enforcer) dropTrailers(h http.Header) {
+	for k := range h {
+		if name, ok := strings.CutPrefix(k, http.TrailerPrefix); ok && unwanted(name) {
+			delete(h, k)
+		}
+	}
+}
+
+// announce takes what may be no trailer out of the announcement, so that
+// net/http sends none of it.
+func announce(h http.Header) {
+	lists := h["Trailer"]
+	if len(lists) == 0 {
+		return
+	}
+	var kept []string
+	for _, list := range lists {
+		for name := range strings.SplitSeq(list, ",") {
+			if name = strings.Trim(name, " \t"); name != "" && !unwanted(name) {
+				kept = append(kept, name)
+			}
+		}
+	}
+	if delete(h, "Trailer"); kept != nil {
+		h["Trailer"] = kept
+	}
+}
+
+// unwanted reports whether a trailer is a policy header, or one that
+// SanitizeUpstream removes.
+func unwanted(name string) bool {
+	equal := func(k string) bool { return strings.EqualFold(k, name) }
+	return managedName(name) != "" || slices.ContainsFunc(telltale, equal) || slices.ContainsFunc(obsolete, equal)
+}
+
 func (e *enforcer) mend(h http.Header, status int) {
 	if status == http.StatusSwitchingProtocols {
 		return
 	}
 	e.tidy(h)
+	announce(h)
 	if status == http.StatusNotModified {
 		for _, n := range e.policy.nonced {
 			delete(h, e.policy.keys[n.index])

@@ -120,6 +120,39 @@ func TestTrap_AnUpstreamsEarlyHintsBringNoSecondPolicy(t *testing.T) {
 	}
 }
 
+func TestTrap_TrailersBringNoSecondPolicy(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		prefix := http.TrailerPrefix
+		if r.URL.Path == "/announced" {
+			prefix = ""
+			w.Header()["Trailer"] = []string{"Content-Security-Policy, X-Sum", "strict-transport-security,Server"}
+		}
+		_, _ = io.WriteString(w, "body")
+		_ = http.NewResponseController(w).Flush()
+		for k, v := range map[string]string{"Content-Security-Policy": "default-src *", "Strict-Transport-Security": "max-age=0", "Server": "x", "X-Sum": "1"} {
+			w.Header().Set(prefix+k, v)
+		}
+	}))
+	defer upstream.Close()
+	target := must(url.Parse(upstream.URL))
+	p := must(headers.New(headers.Web()))
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, ModifyResponse: p.SanitizeUpstream}
+	for _, http2 := range []bool{false, true} {
+		srv := httptest.NewUnstartedServer(p.Enforce(proxy))
+		srv.EnableHTTP2 = http2
+		srv.StartTLS()
+		defer srv.Close()
+		for _, path := range []string{"/announced", "/late"} {
+			res := must(srv.Client().Get(srv.URL + path))
+			body := string(must(io.ReadAll(res.Body)))
+			_ = res.Body.Close()
+			if len(res.Trailer) != 1 || res.Trailer.Get("X-Sum") != "1" || body != "body" || len(res.Header["Content-Security-Policy"]) != 1 {
+				t.Errorf("HTTP/2 %t, %s: %q and the trailers %v", http2, path, body, res.Trailer)
+			}
+		}
+	}
+}
+
 func TestTrap_EnforceTakesTheNonceFromA304(t *testing.T) {
 	notModified := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNotModified) })
 	cfg := reporting()

@@ -155,7 +155,7 @@ func (c *IsolationConfig) validatePublic(f *faults.Collector) {
 		switch {
 		case p == "/":
 			f.Add(at, p, "makes everything public", "list what is, or set DangerouslyAllowResources")
-		case !strings.HasPrefix(p, "/") || !isClean(p) || strings.ContainsAny(p, "?#*{}%\\") || strings.ContainsFunc(p, unicode.IsControl):
+		case !strings.HasPrefix(p, "/") || !isClean(p) || strings.ContainsAny(p, "?#*{}%;\\") || strings.ContainsFunc(p, unicode.IsControl):
 			f.Add(at, p, "is no clean path", `write it as in "/logo.svg", or "/assets/" for all below it`)
 		case slices.Contains(c.Public[:i], p):
 			f.Add(at, p, "is listed twice", "keep one")
@@ -170,10 +170,12 @@ func isClean(p string) bool {
 
 // public reports whether the path may be loaded by everyone. A path that a
 // handler could read in two ways is not: of /assets%2fx, ServeMux makes one
-// segment and Path two.
+// segment and Path two; in /assets/..;/x Java servers see a parameter, in
+// /assets/..\x Windows sees a separator, and who decodes twice sees more.
 func (i *Isolation) public(u *url.URL) bool {
 	p := u.Path
-	if strings.Contains(u.RawPath, "%2f") || strings.Contains(u.RawPath, "%2F") {
+	if strings.Contains(u.RawPath, "%2f") || strings.Contains(u.RawPath, "%2F") ||
+		strings.ContainsFunc(p, func(r rune) bool { return r == ';' || r == '\\' || r == '%' || unicode.IsControl(r) }) {
 		return false
 	}
 	for _, known := range i.cfg.Public {
@@ -276,8 +278,31 @@ func overridesMethod(r *http.Request) bool {
 		return true
 	}
 	q := r.URL.RawQuery
-	// Parsing allocates: only what can decode to the name is parsed.
-	return (strings.Contains(q, "_method") || strings.Contains(q, "%")) && r.URL.Query().Has("_method")
+	return (strings.Contains(q, "method") || strings.Contains(q, "%")) && queryOverrides(q)
+}
+
+// queryOverrides reads the query as the most generous of the frameworks behind
+// us may: net/url drops what has a semicolon or a broken escape, others take a
+// semicolon for an ampersand, and PHP a dot or a space for an underscore and
+// "_method[]" for a list of that name.
+func queryOverrides(q string) bool {
+	for len(q) > 0 {
+		pair := q
+		if i := strings.IndexAny(q, "&;"); i >= 0 {
+			pair, q = q[:i], q[i+1:]
+		} else {
+			q = ""
+		}
+		key, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(key); err == nil {
+			key = name
+		}
+		key, _, _ = strings.Cut(strings.TrimLeft(key, " +"), "[")
+		if len(key) == len("_method") && strings.IndexByte("_. ", key[0]) >= 0 && key[1:] == "method" {
+			return true
+		}
+	}
+	return false
 }
 
 // plausible reports whether a page of ours can have this origin by its scheme.

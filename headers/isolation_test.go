@@ -180,6 +180,23 @@ func TestIsolationOfResources(t *testing.T) {
 	}
 }
 
+// What a server behind us may read as another path is not public: Java drops
+// parameters, Windows has another separator, some decode twice.
+func TestTrap_APathWithTwoReadingsIsNotPublic(t *testing.T) {
+	iso := must(headers.NewIsolation(headers.IsolationConfig{Public: []string{"/assets/"}}))
+	for path, public := range map[string]bool{
+		"/assets/..;/secret": false, "/assets/..%5csecret": false, "/assets/%2e%2e/secret": false, "/assets/%252e%252e/secret": false,
+		"/assets/..%00/x": false, "/assets/a%3b/b": false, "/assets/a%0ab": false, "/assets/../secret": false, "/assets//x": false,
+		"/assets/caf%C3%A9.svg": true, "/assets/a..b,c=d@2x.png": true, "/assets/": true, "/assets": false,
+	} {
+		r := request("https", "GET", path)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		if err := iso.Allow(r); (err == nil) != public {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 // ServeMux sends /assets%2fx to the handler of "/{file}".
 func TestTrap_AnEncodedSlashIsNotPublic(t *testing.T) {
 	iso := must(headers.NewIsolation(headers.IsolationConfig{Public: []string{"/assets/"}}))
@@ -309,14 +326,14 @@ func TestIsolationNamesEveryFaultAtOnce(t *testing.T) {
 func TestPublicPathsAreValidated(t *testing.T) {
 	_, err := headers.NewIsolation(headers.IsolationConfig{
 		DangerouslyAllowResources: true,
-		Public:                    []string{"/ok/", "/ok/", "/", "a", "", "/a/../b", "//a", "/a?b", "/a#b", "/a*", "/%61", "/a\nb", "/fine.svg"},
+		Public:                    []string{"/ok/", "/ok/", "/", "a", "", "/a/../b", "//a", "/a?b", "/a#b", "/a*", "/%61", "/a\nb", "/fine.svg", "/a;b"},
 	})
 	var fields []string
 	for e := range hardening.Faults(err) {
 		fields = append(fields, e.Field)
 		complete(t, e)
 	}
-	want := []string{"Public", "Public[1]", "Public[2]", "Public[3]", "Public[4]", "Public[5]", "Public[6]", "Public[7]", "Public[8]", "Public[9]", "Public[10]", "Public[11]"}
+	want := []string{"Public", "Public[1]", "Public[2]", "Public[3]", "Public[4]", "Public[5]", "Public[6]", "Public[7]", "Public[8]", "Public[9]", "Public[10]", "Public[11]", "Public[13]"}
 	if !slices.Equal(fields, want) {
 		t.Errorf("got  %v\nwant %v", fields, want)
 	}

@@ -81,7 +81,7 @@ var hiddenSuffixes = []string{
 	".pem", ".key", ".der", ".ppk", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".asc", ".age", // keys
 	".go", ".php", ".py", ".rb", ".pl", ".sh", ".java", ".cs", ".jsp", ".asp", ".aspx", ".tmpl", ".gohtml", ".htaccess", ".htpasswd", // code
 	".tsx", ".jsx", ".vue", ".svelte", ".scss", ".sass", ".less", // what bundles are made of
-	".env", ".conf", ".cfg", ".ini", ".toml", ".yml", ".yaml", ".tfstate", ".tfvars", ".properties", // configuration
+	".env", ".env.local", ".env.development", ".env.test", ".env.staging", ".env.production", ".conf", ".cfg", ".ini", ".toml", ".yml", ".yaml", ".tfstate", ".tfvars", ".properties", // configuration
 }
 
 // hiddenNames are files of builds and operating systems, in lower case.
@@ -93,7 +93,7 @@ var hiddenNames = []string{
 
 // packed are the endings of compressed copies, of which tools leave one beside
 // the file.
-var packed = []string{".gz", ".br", ".zst", ".xz", ".bz2", ".zip"}
+var packed = []string{".gz", ".br", ".zst", ".xz", ".bz2", ".zip", ".tar", ".tgz", ".7z", ".rar"}
 
 func hidden(p string) bool {
 	if !strings.HasPrefix(p, "/") || !isClean(p) || strings.ContainsFunc(p, func(r rune) bool {
@@ -104,8 +104,12 @@ func hidden(p string) bool {
 	}
 	for i, part := range strings.Split(strings.Trim(p, "/"), "/") {
 		name := strings.ToLower(part)
-		for _, ending := range packed {
-			name = strings.TrimSuffix(name, ending)
+		for packing := true; packing; { // "db.sql.tar.gz"
+			before := name
+			for _, ending := range packed {
+				name = strings.TrimSuffix(name, ending)
+			}
+			packing = name != before
 		}
 		switch {
 		case name == ".well-known" && i == 0:

@@ -20,6 +20,7 @@ import (
 
 // hostile are paths of which each names a file that exists.
 var hostile = []string{
+	"/db.sql.gz.zip", "/app.env.gz.gz", "/db.sql.7z", "/db.sql.tgz", "/db.sql.tar.gz", "/x.env.local", "/prod.env.production",
 	"/.git/config", "/.git/HEAD", "/.env", "/.env.production", "/a/.env", "/.GIT/config", "/.htpasswd", "/.DS_Store", "/.svn/entries", "/.ssh/id_rsa",
 	"/app.js.map", "/app.css.MAP", "/index.html~", "/index.html.bak", "/index.html.BAK", "/config.old", "/page.orig", "/page.swp", "/dump.sql", "/data.sqlite",
 	"/server.key", "/server.pem", "/cert.p12", "/id.kdbx", "/main.go", "/index.php", "/deploy.sh", "/app.py", "/config.yml", "/config.yaml",
