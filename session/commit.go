@@ -69,7 +69,7 @@ func (s *state) save(ctx context.Context) error {
 func (s *state) replay(data []byte) ([]byte, error) {
 	var err error
 	for _, f := range s.pending {
-		if data, err = f(data); err != nil {
+		if data, err = s.mutate(f, data); err != nil {
 			return nil, err
 		}
 		if err := s.fits(data); err != nil {
@@ -163,7 +163,9 @@ var ofThePage = []string{
 }
 
 func (s *state) settle() *hardening.Problem {
-	s.op.Lock()
+	if err := s.hold(); err != nil {
+		return unavailable(s.fail(err))
+	}
 	defer s.op.Unlock()
 	defer func() {
 		s.mu.Lock()

@@ -44,7 +44,9 @@ func (s *state) CSRFToken() (string, error) {
 		return "", ErrNotWrapped
 	}
 	ctx := s.r.Context()
-	s.op.Lock()
+	if err := s.hold(); err != nil {
+		return "", err
+	}
 	defer s.op.Unlock()
 	if err := s.load(ctx); err != nil {
 		return "", err

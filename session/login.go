@@ -107,7 +107,9 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 	if err := errors.Join(checkUser(user), auth.check()); err != nil {
 		return err
 	}
-	s.op.Lock()
+	if err := s.hold(); err != nil {
+		return err
+	}
 	defer s.op.Unlock()
 	began := now() // before anything is asked, so that a revocation from here on counts
 	if err := s.begin(ctx); err != nil {
@@ -205,7 +207,9 @@ func (s *state) refused(ctx context.Context, why error, attrs []slog.Attr) error
 }
 
 func (s *state) logout(ctx context.Context) error {
-	s.op.Lock()
+	if err := s.hold(); err != nil {
+		return err
+	}
 	defer s.op.Unlock()
 	ctx, cancel := finish(ctx) // from the first look on: who hangs up is logged out as well
 	defer cancel()

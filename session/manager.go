@@ -112,9 +112,10 @@ func (s *Session[Data]) Data() Data {
 // Update changes what the session remembers. The change shows in Data at once
 // and is saved with the response, under compare-and-swap: when another request
 // changed the session meanwhile, f is run again on what that left. f must
-// therefore do nothing but change its argument, and must not call what changes
-// or ends sessions: Update, CSRFToken, Login, Logout, List, ExportUser or a
-// revocation would wait for it for ever. On an anonymous session Update starts one.
+// therefore do nothing but change its argument: Update, CSRFToken, Login, Logout,
+// List, ExportUser, a revocation or a write of the response inside f would wait
+// for f itself, and fail with [ErrInUpdate] after 5 seconds. On an anonymous
+// session Update starts one.
 //
 // Errors: [ErrNotWrapped], [ErrUnavailable], [ErrTooLate] after the header was
 // sent, [ErrTooLarge]. If the session was ended meanwhile, the room answers

@@ -106,7 +106,7 @@ func (s *keyset) tagsOf(user string) []Tag {
 }
 
 func (m *core) revokeUser(ctx context.Context, s *state, user, because string) (int, error) {
-	if err := checkUser(user); err != nil {
+	if err := errors.Join(checkUser(user), s.idle()); err != nil {
 		return 0, err
 	}
 	keys, err := m.keys.get()
@@ -135,7 +135,9 @@ func (m *core) revokeUser(ctx context.Context, s *state, user, because string) (
 }
 
 func (s *state) revokeOthers(ctx context.Context) (int, error) {
-	s.op.Lock()
+	if err := s.hold(); err != nil {
+		return 0, err
+	}
 	defer s.op.Unlock()
 	ctx, cancel := finish(ctx)
 	defer cancel()
@@ -209,6 +211,9 @@ func (m *core) revokeOne(ctx context.Context, s *state, user, handle string) (bo
 }
 
 func (m *core) revokeAll(ctx context.Context, s *state) error {
+	if err := s.idle(); err != nil {
+		return err
+	}
 	unrecorded := m.announced(ctx, s, slog.String(event.KeyObjectType, "sessions"), reason("all sessions"))
 	ctx, cancel := finish(ctx)
 	defer cancel()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/inovy/hardening/session"
 )
@@ -278,5 +279,64 @@ func TestTwoManagersSideBySide(t *testing.T) {
 	}))).ServeHTTP(w, httptest.NewRequest("GET", "https://portal.example/", nil))
 	if n := len(w.Result().Cookies()); n != 2 {
 		t.Errorf("%d cookies", n)
+	}
+}
+
+// What waits for an Update from inside it is told so and does not hang for ever;
+// nothing of it has happened.
+func TestWhatIsCalledInsideAnUpdateFailsAndHangsNobody(t *testing.T) {
+	for name, f := range map[string]func(m *session.Manager[visit], s *session.Session[visit], w http.ResponseWriter, r *http.Request) error{
+		"Update": func(_ *session.Manager[visit], s *session.Session[visit], _ http.ResponseWriter, _ *http.Request) error {
+			return s.Update(func(*visit) {})
+		},
+		"Logout": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
+			return m.Logout(r.Context())
+		},
+		"Login": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
+			return m.Login(r.Context(), "ada", session.Auth{})
+		},
+		"RevokeUser": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
+			_, err := m.RevokeUser(r.Context(), "ada")
+			return err
+		},
+		"RevokeAll": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
+			return m.RevokeAll(r.Context())
+		},
+		"RevokeOthers": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
+			_, err := m.RevokeOthers(r.Context())
+			return err
+		},
+		"List": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
+			_, err := m.List(r.Context(), "ada")
+			return err
+		},
+		"CSRFToken": func(_ *session.Manager[visit], s *session.Session[visit], _ http.ResponseWriter, _ *http.Request) error {
+			_, err := s.CSRFToken()
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, err := session.NewMemoryStore(session.MemoryConfig{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := newManager(t, session.Config{Store: store})
+				id := login(t, m, "", "ada")
+				call(m, id, func(w http.ResponseWriter, r *http.Request) {
+					s, _ := m.Get(r.Context())
+					if err := s.Update(func(v *visit) {
+						if err := f(m, s, w, r); !errors.Is(err, session.ErrInUpdate) {
+							t.Errorf("inside: %v", err)
+						}
+					}); err != nil {
+						t.Errorf("Update: %v", err)
+					}
+				})
+				if user, _ := look(t, m, id); user != "ada" {
+					t.Error("the session has ended")
+				}
+			})
+		})
 	}
 }

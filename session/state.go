@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/inovy/hardening/internal/event"
@@ -24,7 +25,8 @@ type state struct {
 	w     *respw.Writer       // what the handler writes to
 	under http.ResponseWriter // what the room answers with
 
-	op sync.Mutex // one Update, Login, Logout or commit at a time
+	op       sync.Mutex  // one Update, Login, Logout or commit at a time: see hold
+	mutating atomic.Bool // a mutator runs under op
 
 	mu      sync.Mutex // guards the fields below; writers after load also hold op
 	loaded  bool
@@ -162,6 +164,44 @@ func (s *state) begin(ctx context.Context) error {
 	return nil
 }
 
+// hold takes op. A mutator that calls what needs op would wait for itself, so
+// nobody waits longer for a mutator than for a store.
+func (s *state) hold() error {
+	if s.op.TryLock() {
+		return nil
+	}
+	for late := time.Now().Add(storeTimeout); s.mutating.Load(); time.Sleep(time.Millisecond) {
+		if s.op.TryLock() {
+			return nil
+		}
+		if time.Now().After(late) {
+			return ErrInUpdate
+		}
+	}
+	s.op.Lock()
+	return nil
+}
+
+// idle reports whether an operation may end this session later on: not within a
+// mutator of its own.
+func (s *state) idle() error {
+	if s == nil {
+		return nil
+	}
+	if err := s.hold(); err != nil {
+		return err
+	}
+	s.op.Unlock()
+	return nil
+}
+
+// mutate runs application code, with op held.
+func (s *state) mutate(f mutator, data []byte) ([]byte, error) {
+	s.mutating.Store(true)
+	defer s.mutating.Store(false)
+	return f(data)
+}
+
 func (s *state) isSent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,12 +212,14 @@ func (s *state) update(f mutator) error {
 	if s.r == nil {
 		return ErrNotWrapped
 	}
-	s.op.Lock()
+	if err := s.hold(); err != nil {
+		return err
+	}
 	defer s.op.Unlock()
 	if err := s.begin(s.r.Context()); err != nil {
 		return err
 	}
-	view, err := f(s.view) // op keeps writers away
+	view, err := s.mutate(f, s.view) // op keeps writers away
 	if err != nil {
 		return err
 	}
