@@ -124,8 +124,9 @@ type Config struct {
 	ErrorLog *slog.Logger
 
 	// OnError is called, if set, with every event that could not be recorded and
-	// with what stopped the log, never concurrently with itself. It must not
-	// block and not call the log. It is for alarms; ErrorLog is told as well.
+	// with what stopped the log, never concurrently with itself. It is for alarms
+	// and should not block: after a second the log goes on without it, and while
+	// 64 calls wait for it only ErrorLog is told, as it always is.
 	OnError func(error)
 
 	// openFile opens the live segment for appending. Tests make it fail.

@@ -117,7 +117,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	l := &Log{
 		cfg: cfg, lock: lockFile, redactor: redactor, next: redactor.Handler(cfg.Next),
-		report:  &reporter{log: slog.New(redactor.Handler(cfg.ErrorLog.Handler())), name: cfg.Name, onError: cfg.OnError},
+		report:  &reporter{log: slog.New(redactor.Handler(cfg.ErrorLog.Handler())), name: cfg.Name, onError: cfg.OnError, calls: make(chan struct{}, 1)},
 		wake:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
 		batch:   newBatch(buffer{}),

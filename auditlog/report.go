@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,20 +16,45 @@ type reporter struct {
 	name    string
 	onError func(error)
 
-	calls sync.Mutex // held while onError runs
+	calls   chan struct{} // of one: holds what runs onError
+	waiting atomic.Int32  // calls of onError that have not ended
 
 	mu     sync.Mutex // guards the fields below
 	last   time.Time
 	silent int // lines not written since
 }
 
+const (
+	hookPatience = time.Second
+	maxHooks     = 64
+)
+
+// tell calls OnError, one call at a time, and waits for it, but no longer than a
+// second: one that hangs, or that waits for what waits for it, holds up neither
+// the log nor its callers. Beyond 64 calls that wait for it, ErrorLog alone is
+// told.
 func (r *reporter) tell(err error) {
 	if r.onError == nil {
 		return
 	}
-	r.calls.Lock()
-	defer r.calls.Unlock()
-	r.guard(func() { r.onError(err) })
+	if r.waiting.Add(1) > maxHooks {
+		r.waiting.Add(-1)
+		return
+	}
+	done := make(chan struct{})
+	go func() { // ends with the hook
+		defer close(done)
+		defer r.waiting.Add(-1)
+		r.calls <- struct{}{}
+		defer func() { <-r.calls }()
+		r.guard(func() { r.onError(err) })
+	}()
+	patience := time.NewTimer(hookPatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+	}
 }
 
 // guard runs a hook of the user. Some run on goroutines of the log, where a

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -62,4 +65,64 @@ func TestAPanicInOnErrorReachesNeitherTheCallerNorTheLog(t *testing.T) {
 	if s := text.String(); strings.Count(s, "OnError panicked") != 2 || strings.Contains(s, "123456782") {
 		t.Errorf("%s", s)
 	}
+}
+
+func TestAnOnErrorThatHangsHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig(privateDir(t))
+		free := make(chan struct{})
+		var calls atomic.Int64
+		var l *Log
+		cfg.OnError = func(error) {
+			if calls.Add(1) == 1 {
+				slog.New(l.Handler()).Info(SensitiveRead, "actor", "x") // fails as well, and is told of
+			}
+			<-free
+		}
+		var broke atomic.Bool
+		cfg.openFile = func(path string) (appendFile, error) {
+			f, err := openAppend(path)
+			return brokenFile{f, &broke}, err
+		}
+		l = open(t, cfg)
+		broke.Store(true)
+		start := time.Now()
+		for range 200 {
+			if err := l.Record(t.Context(), read("p")); !errors.Is(err, ErrFailed) {
+				t.Fatalf("%v", err)
+			}
+		}
+		if waited := time.Since(start); waited > 2*time.Second {
+			t.Errorf("200 calls waited for %v", waited)
+		}
+		e := slog.NewRecord(time.Now(), slog.LevelInfo, SensitiveRead, 0)
+		for range 2 * maxHooks {
+			if err := l.Handler().Handle(t.Context(), e); !errors.Is(err, ErrFailed) {
+				t.Fatalf("%v", err)
+			}
+		}
+		if err := l.Close(); !errors.Is(err, ErrFailed) {
+			t.Errorf("%v", err)
+		}
+		if n := l.report.waiting.Load(); n > maxHooks {
+			t.Errorf("%d calls wait", n)
+		}
+		close(free)
+		synctest.Wait()
+		if calls.Load() < 2 {
+			t.Errorf("%d calls", calls.Load())
+		}
+	})
+}
+
+type brokenFile struct {
+	appendFile
+	broke *atomic.Bool
+}
+
+func (f brokenFile) Write(p []byte) (int, error) {
+	if f.broke.Load() {
+		return 0, syscall.EIO
+	}
+	return f.appendFile.Write(p)
 }
