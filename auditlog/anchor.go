@@ -149,7 +149,7 @@ func (a *anchorer) put(ctx context.Context) {
 		return // only this library's own lines come here
 	}
 	for i, anchor := range a.l.cfg.Anchors {
-		err := anchor.Put(ctx, note)
+		err := putSafely(ctx, anchor, note)
 		a.mu.Lock()
 		before := a.failed[i]
 		a.failed[i] = err
@@ -159,6 +159,16 @@ func (a *anchorer) put(ctx context.Context) {
 			a.l.report.tell(fmt.Errorf("auditlog: anchor %d: %w", i, err))
 		}
 	}
+}
+
+// putSafely turns a panic, which would end the process, into an error.
+func putSafely(ctx context.Context, a Anchor, note []byte) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%T panicked with a %T", a, p)
+		}
+	}()
+	return a.Put(ctx, note)
 }
 
 // failures counts the anchors that did not take the newest checkpoint.

@@ -385,3 +385,55 @@ func TestAnAnchorIsNeverInTheWay(t *testing.T) {
 		}
 	})
 }
+
+// panicking is a Replica and an Anchor that panics once it is told to.
+type panicking struct{ now atomic.Bool }
+
+func (p *panicking) may() {
+	if p.now.Load() {
+		panic("123456782")
+	}
+}
+func (p *panicking) Size(context.Context, string) (int64, error) { p.may(); return 0, nil }
+func (p *panicking) Append(context.Context, string, int64, []byte) error {
+	p.may()
+	return nil
+}
+func (p *panicking) Put(context.Context, []byte) error { p.may(); return nil }
+
+func TestAPanicInAReplicaOrAnchorIsAnErrorAndEndsNoProcess(t *testing.T) {
+	t.Run("replica", func(t *testing.T) {
+		cfg, p := testConfig(privateDir(t)), &panicking{}
+		cfg.Replica = p
+		l := open(t, cfg)
+		record(t, l, read("p"))
+		p.now.Store(true)
+		for range 2 {
+			if err := l.Record(t.Context(), read("p")); !errors.Is(err, ErrNotReplicated) || strings.Contains(err.Error(), "123456782") {
+				t.Errorf("%v", err)
+			}
+		}
+		p.now.Store(false)
+		record(t, l, read("p"))
+	})
+	t.Run("anchor", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			cfg, p := testConfig(privateDir(t)), &panicking{}
+			cfg.Anchors = []Anchor{p}
+			said, text := quiet()
+			cfg.ErrorLog = said
+			l := open(t, cfg)
+			p.now.Store(true)
+			record(t, l, read("p"))
+			time.Sleep(24 * time.Hour)
+			if n := l.anchors.failures(); n != 1 {
+				t.Errorf("%d failures", n)
+			}
+			p.now.Store(false)
+			must(t, l.Close())
+			if s := text.String(); !strings.Contains(s, "anchor 0 did not take") || strings.Contains(s, "123456782") {
+				t.Errorf("%s", s)
+			}
+		})
+	})
+}

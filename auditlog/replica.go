@@ -65,6 +65,9 @@ func (l *Log) meetReplica(ctx context.Context) error {
 // copyTo sends what is durable here and not there, segment by segment.
 func (l *Log) copyTo(ctx context.Context, r Replica) (err error) {
 	defer func() {
+		if p := recover(); p != nil { // it would end the process; its value may hold anything
+			err = fmt.Errorf("%T panicked with a %T", r, p)
+		}
 		if err != nil {
 			l.copied.known = false
 		}
