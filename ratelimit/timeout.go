@@ -66,6 +66,7 @@ type timedContext struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	lifted bool // there is no end any more
+	over   bool // the request was served
 }
 
 // asked returns the context that tells when the time is over. If nobody needs it
@@ -73,21 +74,24 @@ type timedContext struct {
 func (c *timedContext) asked(make bool) context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.inner != nil && (c.lifted || c.inner.Err() != nil) {
+	if c.inner != nil && (c.lifted && !c.over || c.inner.Err() != nil) {
 		return c.inner
 	}
 	left := time.Duration(1)
 	if !c.lifted {
 		left = time.Until(c.until)
 	}
-	if c.inner == nil && (make || left <= 0) {
+	if c.inner == nil && (make || left <= 0 || c.over) {
 		c.inner, c.cancel = context.WithCancelCause(c.Context)
 		if cancel := c.cancel; left > 0 && !c.lifted {
 			c.timer = time.AfterFunc(left, func() { cancel(ErrTimeout) })
 		}
 	}
-	if left <= 0 {
+	switch {
+	case left <= 0:
 		c.cancel(ErrTimeout)
+	case c.over:
+		c.cancel(nil)
 	}
 	return c.inner
 }
@@ -119,14 +123,15 @@ func (c *timedContext) lift() {
 	}
 }
 
-// end cancels the context, as net/http does when a request is served.
+// end cancels the context, as net/http does when a request is served, also for
+// whoever kept it and asks only then.
 func (c *timedContext) end() {
 	c.lift()
 	c.mu.Lock()
-	cancel := c.cancel
-	c.mu.Unlock()
-	if cancel != nil {
-		cancel(nil)
+	defer c.mu.Unlock()
+	c.over = true
+	if c.cancel != nil {
+		c.cancel(nil)
 	}
 }
 

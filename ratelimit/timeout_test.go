@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +75,12 @@ func TestTheContextOfATimedRequestEndsWithItAndWithItsClient(t *testing.T) {
 		if err := kept.Err(); !errors.Is(err, context.Canceled) || errors.Is(context.Cause(kept), ratelimit.ErrTimeout) {
 			t.Errorf("after the handler: %v, %v", err, context.Cause(kept))
 		}
+		h = newLimiter(t, ratelimit.Config{}).Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { kept = r.Context() }))
+		get(h, "192.0.2.1:1", "/")
+		if err := kept.Err(); !errors.Is(err, context.Canceled) {
+			t.Errorf("asked for the first time after the handler: %v", err)
+		}
+		<-kept.Done()
 		left := errors.New("the client left")
 		ctx, leave := context.WithCancelCause(t.Context())
 		h = newLimiter(t, ratelimit.Config{}).Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -157,6 +164,40 @@ func (takenOver) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	here, there := net.Pipe()
 	_ = there.Close()
 	return here, bufio.NewReadWriter(bufio.NewReader(here), bufio.NewWriter(here)), nil
+}
+
+// Whoever keeps the context or flushes may do so from other goroutines.
+func TestATimedRequestIsAskedFromManyGoroutines(t *testing.T) {
+	free := ratelimit.Free()
+	free.Timeout = time.Millisecond
+	h := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerMinute(1 << 20)}, Tiers: []ratelimit.Tier{free}}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				for range 50 {
+					switch i % 4 {
+					case 0:
+						_ = r.Context().Done()
+					case 1:
+						_ = r.Context().Err()
+					case 2:
+						_ = context.Cause(r.Context())
+					default:
+						child, cancel := context.WithTimeout(r.Context(), time.Hour)
+						_ = child.Err()
+						cancel()
+					}
+				}
+			})
+		}
+		_ = http.NewResponseController(w).Flush()
+		all.Wait()
+	}))
+	for range 50 {
+		if w := get(h, "192.0.2.1:1", "/"); w.Code != 200 && w.Code != 503 {
+			t.Fatal(w.Code)
+		}
+	}
 }
 
 func TestTheDefaultTiersCostFiveAllocations(t *testing.T) {
