@@ -87,7 +87,7 @@ func (l *Loader) Check() []hardening.Finding {
 		l.finding("HDN-SECRETS-020", hardening.High, "The last look at each source found values that keep every rule",
 			l.failing(), "see the records secret_reload_fail, and put a good value there: the last one stays in use", rotation),
 		l.finding("HDN-SECRETS-021", hardening.Medium, "No secret waits for a restart to be rotated",
-			l.current().stale, "restart the service, and make the fields *secrets.Live", rotation),
+			l.waiting(), "restart the service, and make the fields *secrets.Live, all those of a pair", rotation),
 		l.finding("HDN-SECRETS-022", hardening.Medium, "Secrets are taken out of the environment once they are loaded",
 			l.left(), "drop DangerouslyKeepEnvironment, or mount the secrets as files", storage),
 		l.finding("HDN-SECRETS-023", hardening.Medium, "Every file of a Live or Ring field can be replaced while the service runs",
@@ -110,6 +110,19 @@ func (l *Loader) distrusted() []string {
 func (l *Loader) failing() (names []string) {
 	for _, f := range l.current().failures {
 		names = appendNew(names, f.fault.Field+" ("+f.group+")")
+	}
+	return names
+}
+
+// waiting names the Secret fields whose source has a new value, and the Live and
+// Ring fields that rotated without them.
+func (l *Loader) waiting() (names []string) {
+	st := l.current()
+	names = append(names, st.stale...)
+	for i := range st.items {
+		if behind := l.leftBehind(st, &st.items[i]); behind != nil {
+			names = append(names, st.items[i].field.name+" (rotated beside "+strings.Join(behind, ", ")+")")
+		}
 	}
 	return names
 }

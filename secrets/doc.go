@@ -54,7 +54,10 @@
 // [Options.PollInterval], waits until a change stands still, checks it by all
 // rules of a load, tells [Options.Audit], and then takes it over. The files of
 // one directory, and the values of one provider, change together or not at all;
-// read what belongs together with [Together]. What breaks a rule changes
+// read what belongs together with [Together]. A Secret field of such a pair
+// keeps the old half while a Live takes the new one: the other Lives of a
+// directory do not wait for a restart with it, but the record, the report and a
+// finding name both; make both halves Lives. What breaks a rule changes
 // nothing: the last good value stays, and Check says so. [Loader.Subscribe] tells
 // when to open new connections, [Loader.Reload] looks at once. What came from
 // the environment can not change: mount what shall rotate.

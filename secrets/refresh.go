@@ -293,13 +293,30 @@ func (r *refresh) announce(ctx context.Context) error {
 		}
 	}
 	for _, u := range r.updates {
+		reason := "its source has a new value: " + r.now.items[u.item].label
+		if behind := r.behind(u.group); behind != nil {
+			reason += "; so has " + strings.Join(behind, ", ") + " beside it, which waits for a restart"
+		}
 		err := sink.Emit(ctx, event.SecretRotated, slog.String(event.KeyObjectType, "secret"), slog.String(event.KeyObject, u.f.name),
-			slog.String(event.KeyOutcome, event.OutcomeSuccess), slog.String(event.KeyReason, "its source has a new value: "+r.now.items[u.item].label))
+			slog.String(event.KeyOutcome, event.OutcomeSuccess), slog.String(event.KeyReason, reason))
 		if err != nil {
 			return fmt.Errorf("secrets: the last good values stay, because the audit handler refused the record: %w", errors.Join(filepoll.ErrRetry, err))
 		}
 	}
 	return nil
+}
+
+// behind names the Secret fields of a group whose source has a new value. Every
+// look at a group looks at all of it that is read from files; of a Provider, a
+// look on the clock leaves them out.
+func (r *refresh) behind(group string) (names []string) {
+	for _, name := range r.stale {
+		i := slices.IndexFunc(r.now.items, func(it item) bool { return it.field.name == name })
+		if r.loader.group(&r.now.items[i]) == group {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // commit makes the updates visible: all Lives at one moment.

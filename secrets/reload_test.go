@@ -594,6 +594,101 @@ func TestASecretFieldNeverChangesAndSaysSo(t *testing.T) {
 	}
 }
 
+// A Secret and a Live of one directory come from one generation of it at Load.
+func TestASecretAndALiveAreLoadedFromOneGeneration(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("links")
+	}
+	dir := t.TempDir()
+	generation := func(i int) {
+		swapData(dir, i, map[string]string{"USER": fmt.Sprintf("user-Zx8Cv5Bn2Mq9Wd4Eh%04d", i), "PASSWORD": rotation(i)})
+	}
+	generation(0)
+	check(t, os.Symlink("..data/USER", dir+"/USER"), os.Symlink("..data/PASSWORD", dir+"/PASSWORD"))
+	const generations = 200
+	var wg sync.WaitGroup
+	var swapped atomic.Bool
+	wg.Go(func() {
+		defer swapped.Store(true)
+		for i := 1; i <= generations; i++ {
+			generation(i)
+		}
+	})
+	for loads := 0; loads == 0 || !swapped.Load(); {
+		var cfg struct {
+			User     secrets.Secret `secret:"USER,kind=token"`
+			Password *secrets.Live  `secret:"PASSWORD,kind=password"`
+		}
+		l, err := secrets.Load(t.Context(), &cfg, from(secrets.Dir(dir)))
+		if err != nil { // that it kept changing is a fault, never half of each
+			if !strings.Contains(err.Error(), "kept changing") {
+				t.Error(err)
+			}
+			continue
+		}
+		loads++
+		user, password := secrets.Expose(cfg.User), secrets.Expose(cfg.Password.Get())
+		check(t, l.Close())
+		if user[len(user)-4:] != password[len(password)-4:] {
+			t.Fatalf("a mixed pair: %q %q", user, password)
+		}
+	}
+	wg.Wait()
+}
+
+// A Live that rotated beside a Secret of its directory says so, a Live of
+// another directory does not, and it ends when the Secret is put back.
+func TestALiveThatRotatesBesideASecretNamesIt(t *testing.T) {
+	pair, other := t.TempDir(), t.TempDir()
+	user := write(t, pair, "USER", rotation(10))
+	password := write(t, pair, "PASSWORD", rotation(20))
+	token := write(t, other, "TOKEN", rotation(30))
+	var cfg struct {
+		User     secrets.Secret `secret:"USER,kind=token"`
+		Password *secrets.Live  `secret:"PASSWORD,kind=password"`
+		Token    *secrets.Live  `secret:"TOKEN,kind=token"`
+	}
+	var reasons []string
+	opts := from(secrets.Dir(pair), secrets.Dir(other))
+	opts.Audit = handlerFunc(func(r slog.Record) error {
+		if r.Message == "secret_rotated" {
+			r.Attrs(func(a slog.Attr) bool {
+				if a.Key == "reason" {
+					reasons = append(reasons, a.Value.String())
+				}
+				return true
+			})
+		}
+		return nil
+	})
+	l, err := secrets.Load(t.Context(), &cfg, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	check(t, os.WriteFile(user, []byte(rotation(11)), 0o600), os.WriteFile(password, []byte(rotation(21)), 0o600),
+		os.WriteFile(token, []byte(rotation(31)), 0o600))
+	check(t, l.Reload(t.Context()))
+	if secrets.Expose(cfg.User) != rotation(10) || secrets.Expose(cfg.Password.Get()) != rotation(21) || secrets.Expose(cfg.Token.Get()) != rotation(31) {
+		t.Error("Lives follow their source and a Secret does not")
+	}
+	if len(reasons) != 2 || !strings.Contains(reasons[0], "so has USER beside it") || strings.Contains(reasons[1], "beside it") {
+		t.Errorf("records %q", reasons)
+	}
+	status := l.Report()
+	if !strings.Contains(status[1].Note, "beside USER") || status[2].Note != "" {
+		t.Errorf("notes %q and %q", status[1].Note, status[2].Note)
+	}
+	if f := byID(t, l)["HDN-SECRETS-021"]; f.Passed || !strings.Contains(f.Observed, "PASSWORD (rotated beside USER)") || strings.Contains(f.Observed, "TOKEN") {
+		t.Errorf("%s", f)
+	}
+	check(t, os.WriteFile(user, []byte(rotation(10)), 0o600))
+	check(t, l.Reload(t.Context()))
+	if f, s := byID(t, l)["HDN-SECRETS-021"], l.Report(); !f.Passed || s[1].Note != "" {
+		t.Errorf("the Secret was put back: %s, note %q", f, s[1].Note)
+	}
+}
+
 func TestALedgerWithoutAPathIsAFault(t *testing.T) {
 	opts := from(secrets.Env())
 	opts.Ledger = secrets.FileLedger("")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -102,6 +103,9 @@ func (l *Loader) Report() []Status {
 	for i := range st.items {
 		out[i] = st.status(i, now)
 		out[i].NeedsRestart = l.needsRestart(&st.items[i])
+		if behind := l.leftBehind(st, &st.items[i]); behind != nil && out[i].Note == "" {
+			out[i].Note = "rotated beside " + strings.Join(behind, ", ") + " of the same source, which waits for a restart: the two may not go together"
+		}
 		switch {
 		case out[i].Note != "" || !out[i].NeedsRestart:
 		case slices.Contains(st.stale, out[i].Name):
@@ -116,6 +120,31 @@ func (l *Loader) Report() []Status {
 func (l *Loader) needsRestart(it *item) bool {
 	return it.field.target == toSecret || it.env || l.fromSystemd(it) || slices.Contains(l.fixed, it.field.name) ||
 		it.file == nil && it.meta == nil // the default of a tag
+}
+
+// leftBehind names the Secret fields of the same directory, file or Provider
+// whose source has a new value, if a reload has taken over one for this item.
+func (l *Loader) leftBehind(st *state, it *item) (names []string) {
+	if it.renewed.IsZero() || len(st.stale) == 0 {
+		return nil
+	}
+	for i := range st.items {
+		if other := &st.items[i]; slices.Contains(st.stale, other.field.name) && l.group(other) == l.group(it) {
+			names = append(names, other.field.name)
+		}
+	}
+	return names
+}
+
+// group names what an item is taken over with, "" if nothing is looked at.
+func (l *Loader) group(it *item) string {
+	switch {
+	case it.file != nil:
+		return it.file.group
+	case it.meta != nil:
+		return l.opts.Sources[it.source].impl.(providerSource).name
+	}
+	return ""
 }
 
 func (l *Loader) fromSystemd(it *item) bool {
