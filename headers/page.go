@@ -170,8 +170,16 @@ func scoreIntegrity(res *http.Response, page []byte) int {
 	if !slices.Contains(htmlTypes, mediaType(res)) {
 		return 0 // "TEXT/HTML" and "text/html ;" too: the judge compares bytes
 	}
-	penalties := []int{-20, -5, -50}
-	worst, bonus := -1, false
+	const none, signedInClear, unsigned, unsignedInClear = 0, -20, -5, -50
+	grave := func(penalty int) int { // the judge's order, which is not that of its numbers
+		return slices.Index([]int{none, signedInClear, unsigned, unsignedInClear}, penalty)
+	}
+	worst, bonus := none, false
+	note := func(penalty int) {
+		if grave(penalty) > grave(worst) {
+			worst = penalty
+		}
+	}
 	for _, l := range loads(res, page) {
 		if !l.script || l.src == "" {
 			continue
@@ -186,16 +194,16 @@ func scoreIntegrity(res *http.Response, page []byte) int {
 		case signed && secure:
 			bonus = true
 		case signed:
-			worst = max(worst, 0)
+			note(signedInClear)
 		case secure:
-			worst = max(worst, 1)
+			note(unsigned)
 		default:
-			worst = 2
+			note(unsignedInClear)
 		}
 	}
 	switch {
-	case worst >= 0:
-		return penalties[worst]
+	case worst != none:
+		return worst
 	case bonus:
 		return 5
 	}
