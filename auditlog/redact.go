@@ -60,8 +60,9 @@ type RedactorConfig struct {
 	Keys []string
 
 	// Safe are names of typed identifiers: what stands directly under them is
-	// not searched for patterns, so that an order number that happens to pass
-	// the check of a BSN stays readable. Default: none.
+	// not searched for what identifies a person (PAN, IBAN, BSN, Email), so that
+	// an order number that happens to pass the check of a BSN stays readable.
+	// A token or a private key there is hidden all the same. Default: none.
 	Safe []string
 
 	// Declared are names of attributes of audit events that are shown, searched

@@ -111,7 +111,7 @@ func (h *redactHandler) cleanAttr(a slog.Attr, depth int) bool {
 	}
 	switch a.Value.Kind() {
 	case slog.KindString:
-		return h.cleanText(a.Value.String()) || h.r.isSafe(a.Key) && len(a.Value.String()) <= maxString
+		return h.cleanText(a.Value.String()) // where it is not, attr knows what Safe exempts
 	case slog.KindGroup:
 		group := a.Value.Group()
 		if depth >= maxDepth || len(group) > maxElements {

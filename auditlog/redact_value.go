@@ -103,8 +103,8 @@ func (w *walker) group(attrs []slog.Attr, depth int) slog.Value {
 }
 
 func (w *walker) text(s string, safe bool) string {
-	if safe && len(s) <= maxString {
-		return s
+	if safe { // to name someone, which is no reason to hold a key
+		return w.r.clean(s, personal)
 	}
 	return w.r.String(s)
 }

@@ -75,7 +75,10 @@ func NewRoute(cfg RouteConfig) (*Route, error) {
 	}
 	r := cfg.Redactor
 	if r == nil {
-		r = newRedactor(RedactorConfig{})
+		var err error
+		if r, err = NewRedactor(RedactorConfig{}); err != nil {
+			return nil, err
+		}
 	}
 	onError := cfg.OnError
 	if onError == nil {
@@ -276,6 +279,11 @@ func (a *alerts) Enabled(_ context.Context, level slog.Level) bool {
 }
 
 func (a *alerts) Handle(_ context.Context, rec slog.Record) error {
+	select {
+	case <-a.closing: // nobody would hear of it
+		return errors.New("auditlog: the route is closed: the alert hook is not called any more")
+	default:
+	}
 	out := slog.NewRecord(rec.Time, rec.Level, rec.Message, rec.PC)
 	var own []slog.Attr
 	rec.Attrs(func(at slog.Attr) bool {

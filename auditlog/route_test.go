@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"testing/slogtest"
+	"time"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
@@ -207,5 +209,19 @@ func TestManyGoroutinesShareARoute(t *testing.T) {
 	must(t, route.Close())
 	if strings.Contains(out.String(), planted) || strings.Contains(out.String(), card) || bytes.Count(out.Bytes(), []byte("\n")) != 64*40 {
 		t.Errorf("%d lines", bytes.Count(out.Bytes(), []byte("\n")))
+	}
+}
+
+func TestAnAlertBehindACloseIsAnErrorAndNotLostInSilence(t *testing.T) {
+	calls := 0
+	route, err := NewRoute(RouteConfig{All: []slog.Handler{slog.NewJSONHandler(io.Discard, nil)}, Alert: func(slog.Record, int) { calls++ }})
+	must(t, err)
+	rec := slog.NewRecord(time.Now(), slog.LevelError+4, "m", 0)
+	if err := route.Handler().Handle(t.Context(), rec); err != nil {
+		t.Error(err)
+	}
+	must(t, route.Close())
+	if err := route.Handler().Handle(t.Context(), rec); err == nil || calls != 1 {
+		t.Errorf("%v, %d calls", err, calls)
 	}
 }
