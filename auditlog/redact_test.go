@@ -279,20 +279,29 @@ func TestNoPlantedSecretSurvives(t *testing.T) {
 func leaks(t *testing.T, where, out string) {
 	t.Helper()
 	for _, s := range []string{planted, card, "220187654399"} {
-		forms := []string{s, hex.EncodeToString([]byte(s)), url.QueryEscape(s)}
-		if len(s) > 8 {
-			forms = append(forms, s[:len(s)-4])
-			for off := range 3 { // what is common to every base64 in which s may stand
-				enc := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", off) + s))
-				forms = append(forms, enc[(off*8+5)/6+1:len(enc)-2])
-			}
-		}
-		for _, form := range forms {
+		for _, form := range formsOf(s) {
 			if strings.Contains(out, form) {
 				t.Errorf("%s: %q in %.300s", where, form, out)
 			}
 		}
 	}
+}
+
+// formsOf lists how a text may be spelt in a line: plain, in hexadecimal, in a
+// URL, in JSON, and in base64 wherever it begins.
+func formsOf(s string) []string {
+	forms := []string{s, hex.EncodeToString([]byte(s)), url.QueryEscape(s)}
+	if quoted, err := json.Marshal(s); err == nil {
+		forms = append(forms, string(quoted[1:len(quoted)-1]))
+	}
+	if len(s) > 8 {
+		forms = append(forms, s[:len(s)-4])
+		for off := range 3 { // what is common to every base64 in which s may stand
+			enc := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", off) + s))
+			forms = append(forms, enc[(off*8+5)/6+1:len(enc)-2])
+		}
+	}
+	return forms
 }
 
 func TestMessagesAndGroupsAreRedacted(t *testing.T) {
