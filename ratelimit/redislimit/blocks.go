@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,16 +15,24 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/inovy/hardening/internal/event"
 	"github.com/inovy/hardening/ratelimit"
 )
 
 const (
 	maxBlocks = 1000
+	maxEnded  = 1000 // remembered changes that block nobody
 
 	// A node asks for the blocks again when what it knows is this old, and lets
 	// no request pass on what is older than blocksStale while Redis answers.
 	blocksFresh = 500 * time.Millisecond
 	blocksStale = 900 * time.Millisecond
+
+	// A change is remembered for a day and an hour, also when it blocks nobody any
+	// more, and what a node knew a day ago or earlier it does not write back: so a
+	// node that slept never brings back a block that was lifted meanwhile.
+	blocksRemembered = blocksTrusted + time.Hour
+	blocksTrusted    = 24 * time.Hour
 )
 
 // blocks is what this node knows about who is blocked.
@@ -33,41 +42,56 @@ type blocks struct {
 	known atomic.Pointer[blocked]
 }
 
-// blocked is one answer; it is never changed.
+// blocked is what is known at one time; it is never changed.
 type blocked struct {
-	at    time.Time
-	until map[string]time.Time // by token
+	at  time.Time
+	all map[string]block // by token
 }
 
-// changeBlocks is the script that blocks or lifts: KEYS[1] holds all blocks of
-// the namespace as "1" (the format's version) and token:end, in milliseconds
-// since 1970. ARGV: the end, and the tokens that it replaces, of which the first
-// one is written if the end is to come. The key outlives every block that was
-// in it, so that a key that is gone means a flush. Answer: 0 if there are too many.
+// block is the last change of one user or organisation, in milliseconds since
+// 1970: until when it is blocked, 0 if that was lifted, and when it was changed.
+type block struct{ until, changed int64 }
+
+// changeBlocks is the script that blocks, lifts and restores: KEYS[1] holds the
+// changes of the namespace as "1" (the format's version) and token:until:changed
+// for each. ARGV: what the caller knows in the same form, which counts where it is
+// newer or has been lost; then, for a change, until when and the tokens, of which
+// the first one is blocked if that is to come. Answer: 0 if there are too many.
 var changeBlocks = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local mine, parts, last = {}, {'1'}, now
-for i = 2, #ARGV do mine[ARGV[i]] = true end
-local function keep(token, till)
-  parts[#parts + 1] = token .. ':' .. string.format('%.0f', till)
-  last = math.max(last, till)
-end
-local value = redis.call('GET', KEYS[1])
-if value and string.sub(value, 1, 2) == '1 ' then
-  for token, till in string.gmatch(string.sub(value, 3), '([^ :]+):(%d+)') do
-    till = tonumber(till)
-    if till > now and not mine[token] then keep(token, till) end
+local all = {}
+local function ends(b) return math.max(b.till, b.at + ` + strconv.FormatInt(blocksRemembered.Milliseconds(), 10) + `) end
+local function merge(list)
+  for token, till, at in string.gmatch(list, '([^ :]+):(%d+):(%d+)') do
+    local b, had = {token = token, till = tonumber(till), at = tonumber(at)}, all[token]
+    if ends(b) > now and (not had or b.at > had.at) then all[token] = b end
   end
 end
-local till = tonumber(ARGV[1])
-if till > now then
-  if #parts > ` + strconv.Itoa(maxBlocks) + ` then return 0 end
-  keep(ARGV[2], till)
+local value = redis.call('GET', KEYS[1])
+if value and string.sub(value, 1, 2) == '1 ' then merge(string.sub(value, 3)) end
+merge(ARGV[1])
+if #ARGV > 1 then
+  local till, at = tonumber(ARGV[2]), now
+  for i = 3, #ARGV do
+    if all[ARGV[i]] then at = math.max(at, all[ARGV[i]].at + 1) end
+  end
+  for i = 3, #ARGV do all[ARGV[i]] = {token = ARGV[i], till = 0, at = at} end
+  if till > now then all[ARGV[3]].till = till end
 end
+local parts, ended, last = {'1'}, {}, now
+local function keep(b)
+  parts[#parts + 1] = b.token .. ':' .. string.format('%.0f', b.till) .. ':' .. string.format('%.0f', b.at)
+  last = math.max(last, ends(b))
+end
+for _, b in pairs(all) do
+  if b.till > now then keep(b) else ended[#ended + 1] = b end
+end
+if #ARGV > 1 and tonumber(ARGV[2]) > now and #parts > ` + strconv.Itoa(maxBlocks+1) + ` then return 0 end
+table.sort(ended, function(a, b) return a.at > b.at end)
+for i = 1, math.min(#ended, ` + strconv.Itoa(maxEnded) + `) do keep(ended[i]) end
 if #parts == 1 then parts[2] = '' end
-local px = math.max(last - now, redis.call('PTTL', KEYS[1])) + 1000
-redis.call('SET', KEYS[1], table.concat(parts, ' '), 'PX', string.format('%.0f', px))
+redis.call('SET', KEYS[1], table.concat(parts, ' '), 'PX', string.format('%.0f', last - now + 1000))
 return 1
 `)
 
@@ -105,7 +129,7 @@ func (s *Store) Block(ctx context.Context, who ratelimit.Identity, until time.Ti
 		}
 		end = until.Add(time.Millisecond - 1).UnixMilli()
 	}
-	argv := []any{end}
+	argv := []any{s.blocks.remembered(), end}
 	for _, t := range tokens {
 		argv = append(argv, t)
 	}
@@ -130,10 +154,10 @@ func (s *Store) Block(ctx context.Context, who ratelimit.Identity, until time.Ti
 // what it knew last.
 func (s *Store) Blocked(ctx context.Context, who ratelimit.Identity) time.Time {
 	known := s.blocks.current(ctx, s)
-	if known == nil || len(known.until) == 0 {
+	if known == nil || len(known.all) == 0 {
 		return time.Time{}
 	}
-	var until time.Time
+	var until int64
 	for _, one := range [2][2]string{{"user", who.User}, {"org", who.Org}} {
 		if one[1] == "" {
 			continue
@@ -143,12 +167,13 @@ func (s *Store) Blocked(ctx context.Context, who ratelimit.Identity) time.Time {
 			continue // decisions fail by the same error
 		}
 		for _, token := range tokens {
-			if end := known.until[token]; end.After(until) {
-				until = end
-			}
+			until = max(until, known.all[token].until)
 		}
 	}
-	return until
+	if until <= time.Now().UnixMilli() {
+		return time.Time{}
+	}
+	return time.UnixMilli(until)
 }
 
 // current is what is known, not older than a second while Redis answers. One
@@ -190,35 +215,97 @@ func (s *Store) askBlocks(ctx context.Context) error {
 	call, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	value, err := s.client.Get(call, s.blocksKey()).Result()
-	gone := errors.Is(err, redis.Nil)
-	if gone {
+	if errors.Is(err, redis.Nil) {
 		err = nil
 	}
 	if s.noted(ctx, err); err != nil {
 		return err
 	}
-	next := &blocked{at: asked, until: parseBlocks(value)}
-	if before := s.blocks.known.Load(); gone && before != nil {
-		next.until = before.until // a flush: what was not lifted still holds
+	list := parseBlocks(value)
+	next, lost := s.blocks.merged(list, asked)
+	s.blocks.known.Store(&blocked{asked, next})
+	if !lost {
+		return nil
 	}
-	s.blocks.known.Store(next)
-	return nil
+	// A flush, or a failover to a server that did not know. What was not lifted
+	// holds here; now the other nodes and those that start later learn of it.
+	call, cancel = context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err = changeBlocks.Run(call, s.client, []string{s.blocksKey()}, s.blocks.remembered()).Err()
+	if s.noted(ctx, err); err == nil {
+		_ = s.sink.Emit(ctx, event.StoreReset, slog.String(event.KeyReason, "changes of blocks were gone from Redis, after a flush or a failover; what this node knew is written back"))
+	}
+	return err
+}
+
+// merged is the list with what this node knows and the list has lost, and
+// whether it has lost anything that tells who is blocked.
+func (b *blocks) merged(list map[string]block, now time.Time) (all map[string]block, lost bool) {
+	known := b.known.Load()
+	if known == nil || now.Sub(known.at) > blocksTrusted {
+		return list, false
+	}
+	all, ms := list, now.UnixMilli()
+	ended := 0
+	for _, one := range list {
+		if one.until <= ms {
+			ended++
+		}
+	}
+	for token, mine := range known.all {
+		theirs, found := list[token]
+		if found && theirs.changed >= mine.changed || !mine.remembered(ms) {
+			continue
+		}
+		if mine.until <= ms && !found && ended >= maxEnded {
+			continue // the list has left it out
+		}
+		if all[token] = mine; max(mine.until, ms) != max(theirs.until, ms) {
+			lost = true
+		}
+	}
+	return all, lost
+}
+
+// remembered reports whether the change still says anything.
+func (b block) remembered(ms int64) bool {
+	return max(b.until, b.changed+blocksRemembered.Milliseconds()) > ms
+}
+
+// remembered is what this node knows and may write back, as changeBlocks reads it.
+func (b *blocks) remembered() string {
+	known, now := b.known.Load(), time.Now()
+	if known == nil || now.Sub(known.at) > blocksTrusted {
+		return ""
+	}
+	var out []byte
+	for token, one := range known.all {
+		if one.remembered(now.UnixMilli()) {
+			out = append(append(out, token...), ':')
+			out = append(strconv.AppendInt(out, one.until, 10), ':')
+			out = append(strconv.AppendInt(out, one.changed, 10), ' ')
+		}
+	}
+	return string(out)
 }
 
 // parseBlocks reads what changeBlocks writes; what it cannot read it leaves out.
-func parseBlocks(value string) map[string]time.Time {
+func parseBlocks(value string) map[string]block {
+	all := map[string]block{}
 	rest, ok := strings.CutPrefix(value, "1 ")
 	if !ok {
-		return nil
+		return all
 	}
-	until := map[string]time.Time{}
 	for entry := range strings.FieldsSeq(rest) {
-		token, end, _ := strings.Cut(entry, ":")
-		if ms, err := strconv.ParseInt(end, 10, 64); err == nil && token != "" {
-			until[token] = time.UnixMilli(ms)
+		token, times, _ := strings.Cut(entry, ":")
+		until, changed, _ := strings.Cut(times, ":")
+		u, err1 := strconv.ParseUint(until, 10, 53)
+		c, err2 := strconv.ParseUint(changed, 10, 53)
+		if err1 == nil && err2 == nil && token != "" {
+			all[token] = block{int64(u), int64(c)}
 		}
 	}
-	return until
+	return all
 }
 
 // noted tells the breaker how a call went, if its caller is still there.

@@ -44,10 +44,14 @@
 //
 // [ratelimit.Limiter.Block] holds on every node within a second: a node asks
 // twice a second who is blocked, with a request that it serves anyway, in a
-// round trip of its own. While Redis is away, and after a flush, who was known to
-// be blocked stays so; a node that starts then does not know. The first Block
-// after a flush begins a new list: repeat then what must hold on. At most 1000
-// blocks hold at a time.
+// round trip of its own. While Redis is away who was known to be blocked stays so;
+// a node that starts then does not know. At most 1000 blocks hold at a time.
+//
+// After a flush, or a failover that lost a change, the first node that notices
+// writes back what it knew within the last 24 hours, told by store_reset. Of each user the
+// last change counts, by the clock of the server, and lifts are remembered for a
+// day: a block that was lifted comes back only if no node that knew of the lift
+// serves requests any more. If no node is left that knew of a block, it is gone.
 //
 // # What Redis sees
 //
@@ -80,7 +84,7 @@
 // # Threat model
 //
 // Whoever can write to this Redis can release or block anyone; give the
-// namespace a user of its own and TLS (tlsconfig/redistls). FLUSHALL forgets:
-// after it at most N more are admitted in a window. Rotating the primary key
+// namespace a user of its own and TLS (tlsconfig/redistls). FLUSHALL forgets
+// counters: after it at most N more are admitted in a window. Rotating the primary key
 // starts all counters anew; blocks hold until their key retires.
 package redislimit
