@@ -47,6 +47,15 @@ func (sc *scanner) assignment(from, i int) (match, bool) {
 		}
 	} else {
 		m.end = sc.valueEnd(v)
+		if isScheme(s[m.start:m.end]) { // "token: Bearer ...": the secret is the next word
+			k := m.end
+			for k < len(s) && (s[k] == ' ' || s[k] == '\t') {
+				k++
+			}
+			if k > m.end && k < len(s) && !isSpace(s[k]) {
+				m.end = sc.valueEnd(k)
+			}
+		}
 		if open, n := opening(s, v); n > 0 && m.end-v >= 2*n && strings.HasSuffix(s[v:m.end], open) { // keep the quotes: JSON stays JSON
 			m.start, m.end = v+n, m.end-n
 		}
@@ -69,6 +78,16 @@ func isHeader(name string) bool {
 	var buf [64]byte
 	n := appendNormal(buf[:0], name)
 	return hasSuffix(n, "authorization") || hasSuffix(n, "cookie")
+}
+
+// isScheme knows the words that stand before credentials in a header.
+func isScheme(s string) bool {
+	var buf [64]byte
+	switch string(appendNormal(buf[:0], strings.TrimLeft(s, `"'\`))) {
+	case "bearer", "basic", "digest", "token", "apikey", "dpop", "negotiate", "ntlm", "hawk":
+		return true
+	}
+	return false
 }
 
 // isMark reports whether the value is what stands for a redacted one.

@@ -104,3 +104,13 @@ func (r *Redactor) isCardInt(n int64) bool { return n > 0 && r.isCard(uint64(n))
 func (r *Redactor) isCardFloat(f float64) bool {
 	return f >= 1e12 && f < 1<<53 && f == math.Trunc(f) && r.isCard(uint64(f))
 }
+
+// isCardNumber is isCard for a number as JSON spells it: "4111...", "4111....0",
+// "4.111...e15".
+func (r *Redactor) isCardNumber(s string) bool {
+	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
+		return r.isCard(n)
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	return err == nil && r.isCardFloat(f)
+}

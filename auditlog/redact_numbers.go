@@ -48,7 +48,7 @@ func numberBegins(s string, i int) bool {
 		start--
 		hex = hex && (s[start]|0x20) <= 'f'
 	}
-	return i-start >= 2 && i-start <= 20 && !hex && (start == 0 || !is(s[start-1], word) || s[start-1] == '_')
+	return i-start >= 2 && i-start <= 20 && !hex && (start == 0 || apart(s[start-1]) || s[start-1] == '_')
 }
 
 // ends reports whether a number may end at i: what follows must not be part of
@@ -195,7 +195,7 @@ var ibanLengths = map[string]int{
 // of the account behind, together or in groups apart by single spaces.
 func iban(s string, from, i int) (match, bool) {
 	start := i - 2
-	if start < from || i+2 > len(s) || start > 0 && is(s[start-1], word) {
+	if start < from || i+2 > len(s) || start > 0 && !apart(s[start-1]) {
 		return match{}, false
 	}
 	var text [34]byte
@@ -218,7 +218,7 @@ func iban(s string, from, i int) (match, bool) {
 		n++
 		end++
 	}
-	if n < length || end < len(s) && is(s[end], word) {
+	if n < length || end < len(s) && !apart(s[end]) {
 		return match{}, false
 	}
 	rest := 0

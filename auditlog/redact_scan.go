@@ -207,10 +207,16 @@ func (sc *scanner) findOwn(from int) (match, bool) {
 	return match{}, false
 }
 
+// apart reports whether a token in ASCII may stand beside c: beside all but ASCII
+// letters and digits and '_'. Bytes of longer runes are mostly quotation marks,
+// dashes, arrows and spaces, and a letter among them is no part of a token either.
+// Bare digits are told from names more strictly, see numberBegins.
+func apart(c byte) bool { return c >= 0x80 || !is(c, word) }
+
 // begins reports whether a token may begin at i: behind anything but a letter
 // or digit, or behind an escape that ends in one ("\n", "%3D").
 func begins(s string, i int) bool {
-	if i == 0 || !is(s[i-1], word) || s[i-1] == '_' {
+	if i == 0 || apart(s[i-1]) || s[i-1] == '_' {
 		return true
 	}
 	return i >= 2 && s[i-2] == '\\' || i >= 3 && s[i-3] == '%' || i >= 6 && s[i-6] == '\\' && s[i-5] == 'u'

@@ -128,7 +128,7 @@ func (w *walker) any(v any, depth int, safe bool) (out any) {
 		if !json.Valid([]byte(x)) {
 			return w.text(string(x), safe)
 		}
-		if n, err := strconv.ParseUint(string(x), 10, 64); err == nil && !safe && w.r.isCard(n) {
+		if !safe && w.r.isCardNumber(string(x)) {
 			return mark(PAN)
 		}
 		return x
