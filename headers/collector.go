@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
@@ -123,7 +124,7 @@ func NewReportCollector(cfg ReportCollectorConfig) (*ReportCollector, error) {
 
 // register adds a pattern, and returns what ServeMux panics with.
 func register(mux *http.ServeMux, pattern string) (err error) {
-	if !strings.HasPrefix(pattern, "/") {
+	if !strings.HasPrefix(pattern, "/") || strings.ContainsFunc(pattern, unicode.IsControl) {
 		return errors.New("no path")
 	}
 	defer func() {

@@ -29,12 +29,22 @@ func (m *Middleware) Enforce(next http.Handler) http.Handler {
 		e := &enforcer{policy: m.variant(r), nonce: Nonce(r.Context())}
 		e.Writer = respw.New(w, func(status int) bool {
 			e.mend(w.Header(), status)
+			closeTooLarge(w.Header(), r, status)
 			return true
 		})
 		next.ServeHTTP(e, r)
 		e.Finish()
 		e.dropTrailers(w.Header())
 	}))
+}
+
+// closeTooLarge ends a connection whose client sends more than is read.
+// http.MaxBytesReader does so itself, but not through a wrapper
+// (golang/go#73754).
+func closeTooLarge(h http.Header, r *http.Request, status int) {
+	if status == http.StatusRequestEntityTooLarge && r.ProtoMajor == 1 {
+		h["Connection"] = []string{"close"}
+	}
 }
 
 // enforcer is the ResponseWriter of Enforce.

@@ -23,7 +23,10 @@ import (
 // unchanged. It belongs directly inside Wrap.
 func (m *Middleware) Recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rw := respw.New(w, nil)
+		rw := respw.New(w, func(status int) bool {
+			closeTooLarge(w.Header(), r, status)
+			return true
+		})
 		defer func() {
 			v := recover()
 			if v == nil {

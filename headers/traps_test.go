@@ -84,21 +84,26 @@ func TestTrap_NamesAreCanonical(t *testing.T) {
 
 // With a wrapper around the ResponseWriter, MaxBytesReader cannot tell the
 // server to close the connection (golang/go#73754), and an attacker goes on
-// sending. Wrap has none.
+// sending. Wrap has none; Enforce and Recover close it themselves.
 func TestTrap_MaxBytesReaderStillClosesTheConnection(t *testing.T) {
-	srv := httptest.NewServer(must(headers.New(headers.Config{})).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 10)); err != nil {
-			hardening.WriteProblem(w, r, &hardening.Problem{Status: http.StatusRequestEntityTooLarge})
+	policy := must(headers.New(headers.Config{}))
+	for name, wrap := range map[string]func(http.Handler) http.Handler{"Wrap": policy.Wrap, "Enforce": policy.Enforce, "Recover": policy.Recover} {
+		srv := httptest.NewServer(wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 10)); err != nil {
+				hardening.WriteProblem(w, r, &hardening.Problem{Status: http.StatusRequestEntityTooLarge})
+			}
+		})))
+		defer srv.Close()
+		for size, close := range map[int]bool{1 << 10: true, 5: false} {
+			res, err := srv.Client().Post(srv.URL, "text/plain", strings.NewReader(strings.Repeat("x", size)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode == 413 != close || res.Close != close {
+				t.Errorf("%s, %d bytes: %s, the connection is closed: %t", name, size, res.Status, res.Close)
+			}
 		}
-	})))
-	defer srv.Close()
-	res, err := srv.Client().Post(srv.URL, "text/plain", strings.NewReader(strings.Repeat("x", 1<<10)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != 413 || !res.Close {
-		t.Errorf("%s, the connection stays open: %t", res.Status, !res.Close)
 	}
 }
 
