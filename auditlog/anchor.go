@@ -20,8 +20,9 @@ import (
 // log can not: on another machine, in a database, with a witness.
 type Anchor interface {
 	// Put takes a signed checkpoint (C2SP tlog-checkpoint), which is over more
-	// records than any before. It is called by one goroutine, and never in the
-	// way of Record. It must return when ctx ends.
+	// records than any before. Calls never overlap, and are never in the way of
+	// Record or of another anchor. It should return when ctx ends; one that does
+	// not gets no other call until it returns.
 	Put(ctx context.Context, checkpoint []byte) error
 }
 
@@ -94,15 +95,19 @@ type anchorer struct {
 	l      *Log
 	cancel context.CancelFunc
 	done   chan struct{}
+	guests []*guest // the anchors
 
-	mu     sync.Mutex
-	newest []byte // C line, or nil
-	failed map[int]error
+	mu     sync.Mutex // guards the fields below
+	newest []byte     // C line, or nil
+	failed []error    // of each anchor's last call
 }
 
 func startAnchors(l *Log) *anchorer {
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &anchorer{l: l, cancel: cancel, done: make(chan struct{}), failed: map[int]error{}}
+	a := &anchorer{l: l, cancel: cancel, done: make(chan struct{}), failed: make([]error, len(l.cfg.Anchors))}
+	for _, anchor := range l.cfg.Anchors {
+		a.guests = append(a.guests, newGuest(anchor))
+	}
 	if len(l.cfg.Anchors) == 0 {
 		close(a.done)
 		return a
@@ -131,10 +136,7 @@ func (a *anchorer) run(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			// The last checkpoint counts most. It has as long as the replica would.
-			last, cancel := context.WithTimeout(context.Background(), a.l.cfg.ReplicaTimeout)
-			defer cancel()
-			a.put(last)
+			a.put(context.WithoutCancel(ctx)) // the last checkpoint counts most
 			return
 		}
 	}
@@ -148,27 +150,28 @@ func (a *anchorer) put(ctx context.Context) {
 	if err != nil {
 		return // only this library's own lines come here
 	}
-	for i, anchor := range a.l.cfg.Anchors {
-		err := putSafely(ctx, anchor, note)
-		a.mu.Lock()
-		before := a.failed[i]
-		a.failed[i] = err
-		a.mu.Unlock()
-		if err != nil && before == nil { // once, until it works again
-			a.l.report.minded(ctx, fmt.Sprintf("anchor %d did not take the checkpoint", i), err)
-			a.l.report.tell(fmt.Errorf("auditlog: anchor %d: %w", i, err))
-		}
+	ctx, cancel := context.WithTimeout(ctx, a.l.cfg.ReplicaTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	for i, g := range a.guests { // at once: one that hangs keeps nothing from the others
+		all.Go(func() { a.putOne(ctx, i, g, bytes.Clone(note)) })
 	}
+	all.Wait()
 }
 
-// putSafely turns a panic, which would end the process, into an error.
-func putSafely(ctx context.Context, a Anchor, note []byte) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%T panicked with a %T", a, p)
-		}
-	}()
-	return a.Put(ctx, note)
+func (a *anchorer) putOne(ctx context.Context, i int, g *guest, note []byte) {
+	err := g.call(ctx, func(ctx context.Context) error { return a.l.cfg.Anchors[i].Put(ctx, note) })
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) { // Close: the call that follows tells how it is
+		return
+	}
+	a.mu.Lock()
+	before := a.failed[i]
+	a.failed[i] = err
+	a.mu.Unlock()
+	if err != nil && before == nil { // once, until it works again
+		a.l.report.minded(context.Background(), fmt.Sprintf("anchor %d did not take the checkpoint", i), err)
+		a.l.report.tell(fmt.Errorf("auditlog: anchor %d: %w", i, err))
+	}
 }
 
 // failures counts the anchors that did not take the newest checkpoint.

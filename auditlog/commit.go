@@ -238,8 +238,16 @@ func (l *Log) replicate() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), l.cfg.ReplicaTimeout)
 	defer cancel()
-	if err := l.copyTo(ctx, l.cfg.Replica); err != nil {
-		return fmt.Errorf("%w: %w", ErrNotReplicated, err)
+	err := l.copy(ctx)
+	if err == nil {
+		l.replica.failing = false
+		return nil
 	}
-	return nil
+	err = fmt.Errorf("%w: %w", ErrNotReplicated, err)
+	if !l.replica.failing { // once, until it works again
+		l.replica.failing = true
+		l.report.minded(context.Background(), "the replica did not take what was recorded; nothing is acknowledged until it does", err)
+		l.report.tell(err)
+	}
+	return err
 }

@@ -89,8 +89,10 @@ type Config struct {
 	Replica Replica
 
 	// ReplicaTimeout is how long a commit waits for the replica before its
-	// callers get [ErrNotReplicated]. The bytes are sent again with the next
-	// commit. Default: 5 seconds.
+	// callers get [ErrNotReplicated], whatever the replica does; ErrorLog and
+	// OnError are told when that begins. The bytes are sent again with the next
+	// commit. [Open] waits so long for each MiB, and an anchor's call may last
+	// so long. Default: 5 seconds.
 	ReplicaTimeout time.Duration
 
 	// Anchors get the newest checkpoint every AnchorEvery, and when the log is

@@ -28,6 +28,7 @@ type Log struct {
 	torn     tail   // what Open found behind the last checkpoint
 	first    string // verifier key of epoch 0
 	reserved bool   // there is room for last words
+	replica  *replica
 	anchors  *anchorer
 	ahead    *ahead
 	pruning  sync.Mutex // held while segments are removed
@@ -122,6 +123,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		stopped: make(chan struct{}),
 		batch:   newBatch(buffer{}),
 		ahead:   newAhead(),
+		replica: newReplica(&cfg),
 	}
 	if err := l.open(ctx); err != nil {
 		return nil, errors.Join(err, l.release())

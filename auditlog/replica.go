@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/inovy/hardening/internal/durable"
 )
@@ -20,6 +21,9 @@ type Replica interface {
 	// Append adds data to the segment at offset, which is its Size, and returns
 	// when it is durable. A part that was appended before an error may be
 	// offered again; Size is asked first then.
+	//
+	// Both should return when ctx ends: one that does not gets no other call, and
+	// no record is acknowledged, until it returns. It must not keep data.
 	Append(ctx context.Context, segment string, offset int64, data []byte) error
 }
 
@@ -28,6 +32,41 @@ type copied struct {
 	first int64 // of the segment
 	bytes int64 // of it
 	known bool  // else the replica has to be asked
+}
+
+// replica is Config.Replica, called so that it can neither hold up the log for
+// ever nor end the process.
+type replica struct {
+	*guest
+	to      Replica
+	timeout time.Duration // of one call
+
+	failing bool // it was told of; only the committer uses it
+}
+
+func newReplica(cfg *Config) *replica {
+	return &replica{guest: newGuest(cfg.Replica), to: cfg.Replica, timeout: cfg.ReplicaTimeout}
+}
+
+func (r *replica) size(ctx context.Context, segment string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	answer := make(chan int64, 1) // a late one goes nowhere
+	err := r.call(ctx, func(ctx context.Context) error {
+		n, err := r.to.Size(ctx, segment)
+		answer <- n
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return <-answer, nil
+}
+
+func (r *replica) append(ctx context.Context, segment string, offset int64, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	return r.call(ctx, func(ctx context.Context) error { return r.to.Append(ctx, segment, offset, data) })
 }
 
 // meetReplica brings the replica up to date before anything new is recorded.
@@ -44,7 +83,7 @@ func (l *Log) meetReplica(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n, err := l.cfg.Replica.Size(ctx, segmentName(first))
+		n, err := l.replica.size(ctx, segmentName(first))
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotReplicated, err)
 		}
@@ -56,24 +95,21 @@ func (l *Log) meetReplica(ctx context.Context) error {
 			break
 		}
 	}
-	if err := l.copyTo(ctx, l.cfg.Replica); err != nil {
+	if err := l.copy(ctx); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotReplicated, err)
 	}
 	return nil
 }
 
-// copyTo sends what is durable here and not there, segment by segment.
-func (l *Log) copyTo(ctx context.Context, r Replica) (err error) {
+// copy sends what is durable here and not there, segment by segment.
+func (l *Log) copy(ctx context.Context) (err error) {
 	defer func() {
-		if p := recover(); p != nil { // it would end the process; its value may hold anything
-			err = fmt.Errorf("%T panicked with a %T", r, p)
-		}
 		if err != nil {
 			l.copied.known = false
 		}
 	}()
 	if !l.copied.known {
-		n, err := r.Size(ctx, segmentName(l.copied.first))
+		n, err := l.replica.size(ctx, segmentName(l.copied.first))
 		if err != nil {
 			return err
 		}
@@ -84,7 +120,7 @@ func (l *Log) copyTo(ctx context.Context, r Replica) (err error) {
 		if l.copied.first == l.live.first {
 			end = l.live.size
 		}
-		if err := l.copySegment(ctx, r, end); err != nil {
+		if err := l.copySegment(ctx, end); err != nil {
 			return err
 		}
 		if end >= 0 {
@@ -94,7 +130,7 @@ func (l *Log) copyTo(ctx context.Context, r Replica) (err error) {
 		if err != nil {
 			return err
 		}
-		n, err := r.Size(ctx, segmentName(next))
+		n, err := l.replica.size(ctx, segmentName(next))
 		if err != nil {
 			return err
 		}
@@ -102,7 +138,7 @@ func (l *Log) copyTo(ctx context.Context, r Replica) (err error) {
 	}
 }
 
-func (l *Log) copySegment(ctx context.Context, r Replica, end int64) error {
+func (l *Log) copySegment(ctx context.Context, end int64) error {
 	name := segmentName(l.copied.first)
 	f, err := os.Open(filepath.Join(l.cfg.Dir, name)) // #nosec G304 -- inside the configured directory
 	if err != nil {
@@ -122,7 +158,7 @@ func (l *Log) copySegment(ctx context.Context, r Replica, end int64) error {
 		if _, err := f.ReadAt(part, l.copied.bytes); err != nil {
 			return err
 		}
-		if err := r.Append(ctx, name, l.copied.bytes, part); err != nil {
+		if err := l.replica.append(ctx, name, l.copied.bytes, part); err != nil {
 			return err
 		}
 		l.copied.bytes += int64(len(part))
