@@ -176,7 +176,7 @@ func (s *state) settle() *hardening.Problem {
 		ctx, cancel := finish(s.r.Context())
 		defer cancel()
 		switch err := s.save(ctx); {
-		case errors.Is(err, ErrNotFound):
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrRevoked):
 			s.mu.Lock()
 			s.forgetLocked()
 			s.mu.Unlock()

@@ -24,9 +24,10 @@ var (
 	// ran. The user has to log in again.
 	ErrRevoked = errors.New("session: the session was ended meanwhile")
 
-	// ErrInUpdate says that what Update runs called something that changes or
-	// ends sessions, or writes the response: it would wait for itself, and gave
-	// up after 5 seconds. Call it when Update has returned.
+	// ErrInUpdate says that what Update runs called something that changes the
+	// request's own session (Update, Login, Logout, RevokeOthers, CSRFToken), or
+	// wrote the response: it would wait for itself, and gave up after 5 seconds.
+	// Call it when Update has returned.
 	ErrInUpdate = errors.New("session: called from inside an Update, which it would wait for; call it afterwards")
 
 	// ErrTooLate says that the response header is already sent, so that

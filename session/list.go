@@ -82,9 +82,6 @@ func (m *Manager[Data]) EraseUser(ctx context.Context, user string) (int, error)
 }
 
 func (m *core) list(ctx context.Context, s *state, user string) ([]Entry, *keyset, error) {
-	if err := s.idle(); err != nil {
-		return nil, nil, err
-	}
 	if err := checkUser(user); err != nil {
 		return nil, nil, err
 	}

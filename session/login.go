@@ -148,7 +148,9 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 			s.core.trouble(ctx, err)
 			return s.fail(err)
 		case again:
-			if c.data, err = s.carry(old.Blob); err != nil {
+			if c.data, err = s.carry(old.Blob); errors.Is(err, ErrRevoked) {
+				return s.refused(ctx, ErrRevoked, attrs)
+			} else if err != nil {
 				return s.fail(err)
 			}
 		}

@@ -113,13 +113,14 @@ func (s *Session[Data]) Data() Data {
 // and is saved with the response, under compare-and-swap: when another request
 // changed the session meanwhile, f is run again on what that left. f must
 // therefore do nothing but change its argument: Update, CSRFToken, Login, Logout,
-// List, ExportUser, a revocation or a write of the response inside f would wait
-// for f itself, and fail with [ErrInUpdate] after 5 seconds. On an anonymous
-// session Update starts one.
+// RevokeOthers or a write of the response inside f would wait for f itself, and
+// fail with [ErrInUpdate] after 5 seconds. On an anonymous session Update starts
+// one.
 //
 // Errors: [ErrNotWrapped], [ErrUnavailable], [ErrTooLate] after the header was
-// sent, [ErrTooLarge]. If the session was ended meanwhile, the room answers
-// the request with 401 and the change is dropped.
+// sent, [ErrTooLarge], and [ErrRevoked] if this very request ended the session
+// while f ran. If it was ended elsewhere, the room answers the request with 401
+// and the change is dropped.
 func (s *Session[Data]) Update(f func(*Data)) error {
 	return s.update(func(b []byte) ([]byte, error) {
 		var d Data

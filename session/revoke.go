@@ -60,9 +60,7 @@ func (m *Manager[Data]) state(ctx context.Context) *state {
 // failed is how a revocation fails: the request, if there is one, gets 503.
 func (s *state) failed(err error) error {
 	if s != nil {
-		s.op.Lock()
-		defer s.op.Unlock()
-		return s.fail(err)
+		s.settled(func() { s.failLocked(err) })
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
@@ -106,7 +104,7 @@ func (s *keyset) tagsOf(user string) []Tag {
 }
 
 func (m *core) revokeUser(ctx context.Context, s *state, user, because string) (int, error) {
-	if err := errors.Join(checkUser(user), s.idle()); err != nil {
+	if err := checkUser(user); err != nil {
 		return 0, err
 	}
 	keys, err := m.keys.get()
@@ -211,9 +209,6 @@ func (m *core) revokeOne(ctx context.Context, s *state, user, handle string) (bo
 }
 
 func (m *core) revokeAll(ctx context.Context, s *state) error {
-	if err := s.idle(); err != nil {
-		return err
-	}
 	unrecorded := m.announced(ctx, s, slog.String(event.KeyObjectType, "sessions"), reason("all sessions"))
 	ctx, cancel := finish(ctx)
 	defer cancel()
@@ -234,14 +229,12 @@ func (m *core) revokeAll(ctx context.Context, s *state) error {
 // disown makes the request's own session anonymous if it was just revoked, by
 // the request itself: it may then log in anew.
 func (s *state) disown(revoked func() bool) {
-	s.op.Lock()
-	defer s.op.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if revoked() {
-		s.forgetLocked()
-		s.expire = true
-	}
+	s.settled(func() {
+		if revoked() {
+			s.forgetLocked()
+			s.expire = true
+		}
+	})
 }
 
 // evicted records a session that made room for another. It is gone already.

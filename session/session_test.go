@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/inovy/hardening/session"
 )
@@ -295,19 +297,8 @@ func TestWhatIsCalledInsideAnUpdateFailsAndHangsNobody(t *testing.T) {
 		"Login": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
 			return m.Login(r.Context(), "ada", session.Auth{})
 		},
-		"RevokeUser": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
-			_, err := m.RevokeUser(r.Context(), "ada")
-			return err
-		},
-		"RevokeAll": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
-			return m.RevokeAll(r.Context())
-		},
 		"RevokeOthers": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
 			_, err := m.RevokeOthers(r.Context())
-			return err
-		},
-		"List": func(m *session.Manager[visit], _ *session.Session[visit], _ http.ResponseWriter, r *http.Request) error {
-			_, err := m.List(r.Context(), "ada")
 			return err
 		},
 		"CSRFToken": func(_ *session.Manager[visit], s *session.Session[visit], _ http.ResponseWriter, _ *http.Request) error {
@@ -338,5 +329,98 @@ func TestWhatIsCalledInsideAnUpdateFailsAndHangsNobody(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A revocation takes effect whatever the request that it comes from is doing:
+// nobody waits for a mutator, and no mutator for itself.
+func TestARevocationWaitsForNoUpdate(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.4.1")
+	for how, revoke := range map[string]func(m *session.Manager[visit], ctx context.Context) error{
+		"RevokeUser": func(m *session.Manager[visit], ctx context.Context) error {
+			n, err := m.RevokeUser(ctx, "ada")
+			if n != 1 {
+				t.Errorf("RevokeUser ended %d sessions", n)
+			}
+			return err
+		},
+		"EraseUser": func(m *session.Manager[visit], ctx context.Context) error {
+			_, err := m.EraseUser(ctx, "ada")
+			return err
+		},
+		"RevokeAll": func(m *session.Manager[visit], ctx context.Context) error { return m.RevokeAll(ctx) },
+		"RevokeOne": func(m *session.Manager[visit], ctx context.Context) error {
+			all, err := m.List(ctx, "ada")
+			if err != nil || len(all) != 1 || !all[0].Current {
+				t.Errorf("List: %+v, %v", all, err)
+				return err
+			}
+			_, err = m.RevokeOne(ctx, "ada", all[0].Handle)
+			return err
+		},
+	} {
+		for where, aside := range map[string]bool{"inside the Update": false, "in another goroutine": true} {
+			t.Run(how+" "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m := newManager(t, session.Config{Store: newMemory(t)})
+					id := login(t, m, "", "ada")
+					res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+						s, _ := m.Get(r.Context())
+						err := s.Update(func(v *visit) {
+							v.Note = "must not outlive the session"
+							began, done := time.Now(), make(chan error, 1)
+							if aside {
+								go func() { done <- revoke(m, r.Context()) }()
+							} else {
+								done <- revoke(m, r.Context())
+							}
+							if err := <-done; err != nil {
+								t.Errorf("the revocation: %v", err)
+							}
+							if d := time.Since(began); d != 0 {
+								t.Errorf("it waited %v", d)
+							}
+							if user, _ := look(t, m, id); user != "" {
+								t.Error("the session lives")
+							}
+						})
+						if !errors.Is(err, session.ErrRevoked) {
+							t.Errorf("Update: %v", err)
+						}
+						if s.User() != "" || s.Data().Note != "" {
+							t.Errorf("the request goes on as %q with %q", s.User(), s.Data().Note)
+						}
+					})
+					if got := issued(res); res.StatusCode != 200 || got != "" {
+						t.Errorf("status %d, a new session: %t", res.StatusCode, got != "")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A store that fails in such a revocation makes the request 503 once the mutator
+// has returned.
+func TestARevocationThatFailsInsideAnUpdateIs503(t *testing.T) {
+	store := newSpy(t)
+	m := newManager(t, session.Config{Store: store})
+	id := login(t, m, "", "ada")
+	res := call(m, id, func(w http.ResponseWriter, r *http.Request) {
+		s, _ := m.Get(r.Context())
+		err := s.Update(func(*visit) {
+			store.down.Store(true)
+			defer store.down.Store(false)
+			if _, err := m.RevokeUser(r.Context(), "ada"); !errors.Is(err, session.ErrUnavailable) {
+				t.Errorf("RevokeUser: %v", err)
+			}
+		})
+		if !errors.Is(err, session.ErrUnavailable) {
+			t.Errorf("Update: %v", err)
+		}
+		_, _ = io.WriteString(w, "page")
+	})
+	if res.StatusCode != 503 {
+		t.Errorf("status %d", res.StatusCode)
 	}
 }

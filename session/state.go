@@ -44,8 +44,9 @@ type state struct {
 	clear   bool      // tell the client to clear its storage
 	watched <-chan struct{}
 	stop    func()
-	carried Record // what the cookie held, or is to hold, with a CookieStore
-	made    *Ref   // a record that this request made and whose id has not left yet
+	carried Record   // what the cookie held, or is to hold, with a CookieStore
+	made    *Ref     // a record that this request made and whose id has not left yet
+	owed    []func() // what waits for the mutator that runs: see settled
 }
 
 // record is what the state knows of its record in the store.
@@ -182,21 +183,50 @@ func (s *state) hold() error {
 	return nil
 }
 
-// idle reports whether an operation may end this session later on: not within a
-// mutator of its own.
-func (s *state) idle() error {
-	if s == nil {
-		return nil
+// settled runs f, which changes what the request knows of its session, with op
+// and mu held: at once or, if a mutator runs, when that has returned. So a
+// revocation takes effect in the store whatever the request it comes from is
+// doing, and also from within a mutator.
+func (s *state) settled(f func()) {
+	s.mu.Lock()
+	s.owed = append(s.owed, f)
+	s.mu.Unlock()
+	if s.mutating.Load() {
+		return // mutate looks after it has said that it does not mutate
 	}
-	if err := s.hold(); err != nil {
-		return err
-	}
-	s.op.Unlock()
-	return nil
+	s.op.Lock()
+	defer s.op.Unlock()
+	s.pay()
 }
 
-// mutate runs application code, with op held.
+// pay runs what is owed, with op held.
+func (s *state) pay() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.owed {
+		f()
+	}
+	s.owed = nil
+}
+
+// mutate runs application code, with op held. Its error is ErrRevoked if the
+// session was ended meanwhile by its own request.
 func (s *state) mutate(f mutator, data []byte) ([]byte, error) {
+	before := s.record
+	data, err := s.call(f, data)
+	s.pay()
+	switch {
+	case err != nil:
+		return nil, err
+	case s.err != nil:
+		return nil, s.err
+	case s.record != before:
+		return nil, ErrRevoked
+	}
+	return data, nil
+}
+
+func (s *state) call(f mutator, data []byte) ([]byte, error) {
 	s.mutating.Store(true)
 	defer s.mutating.Store(false)
 	return f(data)
@@ -216,6 +246,7 @@ func (s *state) update(f mutator) error {
 		return err
 	}
 	defer s.op.Unlock()
+	defer s.pay() // f may have panicked
 	if err := s.begin(s.r.Context()); err != nil {
 		return err
 	}
