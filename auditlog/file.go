@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -99,6 +100,21 @@ func prepareDir(f *faults.Collector, dir string) {
 	}
 }
 
+var errIrregular = errors.New("it is no regular file")
+
+// openRegular opens a file to read. Whoever can write to the directory can put
+// a pipe there, which would be waited for for ever.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s: %w", ErrTampered, filepath.Base(path), errIrregular)
+	}
+	return os.Open(path) // #nosec G304 -- inside the directory of the log
+}
+
 // segments lists the first seqs of the segments in dir, in order.
 func segments(dir string) ([]int64, error) {
 	entries, err := os.ReadDir(dir)
@@ -108,8 +124,8 @@ func segments(dir string) ([]int64, error) {
 	var firsts []int64
 	for _, e := range entries {
 		first, ok := parseSegmentName(e.Name())
-		if ok && !e.Type().IsRegular() { // a pipe would be waited for for ever
-			return nil, fmt.Errorf("%w: %s is no regular file", ErrTampered, e.Name())
+		if ok && !e.Type().IsRegular() {
+			return nil, fmt.Errorf("%w: %s: %w", ErrTampered, e.Name(), errIrregular)
 		}
 		if ok {
 			firsts = append(firsts, first)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -28,7 +29,8 @@ type Line struct {
 
 // Sink takes copies of records to another place. Send returns nil when all
 // lines have arrived; else all are sent again, so each arrives at least once.
-// It must return when ctx ends. Calls never overlap.
+// It should return when ctx ends, which it does when the Tail is closed: Close
+// leaves a call behind that does not. Calls never overlap.
 type Sink interface {
 	Send(ctx context.Context, lines []Line) error
 }
@@ -62,6 +64,8 @@ type Tail struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	once   sync.Once
+	sink   *guest
+	hook   *guest // OnError
 
 	next  int64 // the record to send next
 	first int64 // the segment that is read
@@ -94,7 +98,7 @@ func (l *Log) Tail(cfg TailConfig) (*Tail, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	t := &Tail{log: l, cfg: cfg, first: -1, done: make(chan struct{})}
+	t := &Tail{log: l, cfg: cfg, first: -1, done: make(chan struct{}), sink: newGuest(cfg.Sink), hook: newGuest(cfg.OnError)}
 	text, err := os.ReadFile(cfg.File)
 	if err == nil {
 		var version string
@@ -134,7 +138,7 @@ func (t *Tail) run(ctx context.Context) {
 		for more := true; more && ctx.Err() == nil; {
 			var err error
 			if more, err = t.step(ctx); err != nil && ctx.Err() == nil {
-				t.report(err)
+				t.report(ctx, err)
 				break
 			}
 		}
@@ -146,9 +150,12 @@ func (t *Tail) run(ctx context.Context) {
 	}
 }
 
-func (t *Tail) report(err error) {
+func (t *Tail) report(ctx context.Context, err error) {
 	if t.cfg.OnError != nil {
-		t.log.report.guard(func() { t.cfg.OnError(err) })
+		_ = t.hook.call(ctx, func(context.Context) error { // Close does not wait for one that hangs
+			t.log.report.guard(func() { t.cfg.OnError(err) })
+			return nil
+		})
 		return
 	}
 	t.log.report.log.Error("auditlog: a sink does not take the log", slog.String("instance", t.log.cfg.Name), slog.String("error", err.Error()))
@@ -156,11 +163,11 @@ func (t *Tail) report(err error) {
 
 // step sends at most maxTailLines records, and reports whether there may be more.
 func (t *Tail) step(ctx context.Context) (more bool, err error) {
-	lines, err := t.read()
+	lines, err := t.read(ctx)
 	if err != nil || len(lines) == 0 {
 		return false, err
 	}
-	if err := t.send(ctx, lines); err != nil {
+	if err := t.sink.call(ctx, func(ctx context.Context) error { return t.cfg.Sink.Send(ctx, lines) }); err != nil {
 		t.first = -1 // read again from what has arrived
 		return false, fmt.Errorf("auditlog: sink: %w", err)
 	}
@@ -171,40 +178,41 @@ func (t *Tail) step(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-func (t *Tail) send(ctx context.Context, lines []Line) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%T panicked with a %T", t.cfg.Sink, p)
-		}
-	}()
-	return t.cfg.Sink.Send(ctx, lines)
-}
-
 func (t *Tail) remember() error {
 	return durable.Replace(t.cfg.File, fmt.Appendf(nil, "%s %d\n", tailVersion, t.next), 0o600)
 }
 
 // read returns durable records from next on.
-func (t *Tail) read() (found []Line, err error) {
+func (t *Tail) read(ctx context.Context) (found []Line, err error) {
 	t.log.mu.Lock()
 	end := t.log.extent
 	t.log.mu.Unlock()
-	for len(found) == 0 {
+	gone := false
+	for ended := int64(-1); len(found) == 0; {
 		if t.first < 0 {
-			if err := t.seek(); err != nil {
+			if err := t.seek(ctx); err != nil {
 				return nil, err
+			}
+			if t.first == ended {
+				t.first = -1
+				return nil, fmt.Errorf("auditlog: %w: record %d should follow %s, and no segment has it", ErrTampered, t.next, segmentName(ended))
 			}
 		}
 		if t.first > end.first {
 			return nil, nil
 		}
-		if found, err = t.readSegment(end); err != nil {
+		found, err = t.readSegment(end)
+		if errors.Is(err, fs.ErrNotExist) && !gone { // pruned since it was found
+			gone = true
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 		if len(found) > 0 || t.first == end.first {
 			return found, nil
 		}
-		t.first = -1 // at its end: the next one begins with the record that is due
+		ended, t.first = t.first, -1 // at its end: the next one begins with the record that is due
 		if t.seq > t.next {
 			t.next = t.seq
 		}
@@ -214,7 +222,7 @@ func (t *Tail) read() (found []Line, err error) {
 
 // seek finds the segment that holds the record that is due. One that was
 // pruned before it was sent is passed over, and that is told.
-func (t *Tail) seek() error {
+func (t *Tail) seek(ctx context.Context) error {
 	firsts, err := segments(t.log.cfg.Dir)
 	if err != nil {
 		return err
@@ -223,7 +231,7 @@ func (t *Tail) seek() error {
 		return errors.New("auditlog: there are no segments")
 	}
 	if t.next < firsts[0] {
-		t.report(fmt.Errorf("auditlog: records %d to %d were pruned before the sink took them", t.next, firsts[0]-1))
+		t.report(ctx, fmt.Errorf("auditlog: records %d to %d were pruned before the sink took them", t.next, firsts[0]-1))
 		t.next = firsts[0]
 	}
 	for _, first := range firsts {
@@ -236,7 +244,7 @@ func (t *Tail) seek() error {
 }
 
 func (t *Tail) readSegment(end extent) ([]Line, error) {
-	f, err := os.Open(filepath.Join(t.log.cfg.Dir, segmentName(t.first))) // #nosec G304 -- inside the configured directory
+	f, err := openRegular(filepath.Join(t.log.cfg.Dir, segmentName(t.first)))
 	if err != nil {
 		t.first = -1
 		return nil, err
@@ -249,23 +257,34 @@ func (t *Tail) readSegment(end extent) ([]Line, error) {
 	if t.first == end.first {
 		r = io.LimitReader(f, max(0, end.bytes-t.at))
 	}
-	var found []Line
-	for in := newLines(r); len(found) < maxTailLines; {
+	found, err := t.lines(newLines(r))
+	if err != nil {
+		t.first = -1 // read again from what has arrived: the next try may see more
+	}
+	if len(found) > 0 {
+		err = nil // first what is before the fault; the next read meets it again
+	}
+	return found, err
+}
+
+// lines reads at most maxTailLines records that are due.
+func (t *Tail) lines(in *lines) (found []Line, err error) {
+	for len(found) < maxTailLines {
 		line, complete, err := in.next()
 		if errors.Is(err, io.EOF) {
 			return found, nil
 		}
 		if err != nil {
-			return nil, err
+			return found, err
 		}
 		if !complete {
-			return nil, fmt.Errorf("auditlog: %s ends within a line", segmentName(t.first))
+			return found, fmt.Errorf("auditlog: %s ends within a line", segmentName(t.first))
 		}
 		if len(line) > 0 && line[0] == 'R' {
 			if t.seq >= t.next {
 				l, err := newLine(line, t.seq)
 				if err != nil {
-					return nil, err
+					return found, err
 				}
 				found = append(found, l)
 			}
