@@ -82,31 +82,197 @@ func TestTrap_ADeadSessionSparesItselfAndEndsTheOthers(t *testing.T) {
 	}
 }
 
-// meddler lets something happen just before an end is written.
+// meddler lets something happen just before a step of an Ender.
 type meddler struct {
 	session.Ender
-	before func()
+	mu     sync.Mutex
+	before map[string]func()
+}
+
+func meddle(t *testing.T) *meddler {
+	return &meddler{Ender: newMemory(t).(*session.MemoryStore), before: map[string]func(){}}
+}
+
+// on lets f happen once.
+func (e *meddler) on(step string, f func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.before[step] = f
+}
+
+func (e *meddler) step(name string) {
+	e.mu.Lock()
+	f := e.before[name]
+	delete(e.before, name)
+	e.mu.Unlock()
+	if f != nil {
+		f()
+	}
 }
 
 func (e *meddler) End(ctx context.Context, ref session.Ref, until time.Time) error {
-	if f := e.before; f != nil {
-		e.before = nil
-		f()
-	}
+	e.step("End")
 	return e.Ender.End(ctx, ref, until)
 }
 
+func (e *meddler) Begin(ctx context.Context, ref session.Ref, born, until time.Time) (time.Time, error) {
+	e.step("Begin")
+	return e.Ender.Begin(ctx, ref, born, until)
+}
+
+func (e *meddler) Spare(ctx context.Context, r session.Revocation, stamp, until time.Time) (time.Time, error) {
+	e.step("Spare")
+	defer e.step("after Spare")
+	return e.Ender.Spare(ctx, r, stamp, until)
+}
+
+func (e *meddler) Revoke(ctx context.Context, r session.Revocation) (int, error) {
+	e.step("Revoke")
+	return e.Ender.Revoke(ctx, r)
+}
+
+// A revocation and a RevokeOthers of a session that it ends run at the same
+// time. Whichever was decided and whichever arrives first: no session is left.
+func TestTrap_ASessionSparesItselfFromARevocationOnItsWay(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.4.1")
+	for _, arrives := range []string{"Spare", "after Spare"} {
+		for _, early := range []bool{true, false} {
+			t.Run(fmt.Sprintf("it arrives %q, decided before: %t", arrives, early), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					e := meddle(t)
+					m := cookieManager(t, e, nil)
+					id := login(t, m, "", "ada")
+					arrive, done := make(chan struct{}), make(chan struct{})
+					revoke := func() {
+						defer close(done)
+						e.on("Revoke", func() { <-arrive })
+						if _, err := m.RevokeUser(context.Background(), "ada"); err != nil {
+							t.Error(err)
+						}
+					}
+					if early {
+						go revoke()
+						synctest.Wait()
+						time.Sleep(time.Second)
+					}
+					e.on(arrives, func() {
+						time.Sleep(time.Second)
+						if !early {
+							go revoke()
+							synctest.Wait()
+						}
+						close(arrive)
+						<-done
+					})
+					res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+						if _, err := m.RevokeOthers(r.Context()); arrives == "Spare" && !errors.Is(err, session.ErrRevoked) {
+							t.Errorf("RevokeOthers: %v", err)
+						}
+					})
+					for _, cookie := range []string{id, issued(res)} {
+						if user, _ := look(t, m, cookie); cookie != "" && user != "" {
+							t.Error("a session outlived the revocation")
+						}
+					}
+					if user, _ := look(t, m, login(t, m, "", "ada")); user != "ada" {
+						t.Error("ada cannot log in any more")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A login that rests on a session, and began after a revocation was decided but
+// before it took effect.
+func TestTrap_ARenewalSlipsPastARevocationOnItsWay(t *testing.T) {
+	for name, open := range map[string]func(*testing.T) (m *session.Manager[visit], on func(string, func())){
+		"in cookie": func(t *testing.T) (*session.Manager[visit], func(string, func())) {
+			e := meddle(t)
+			return cookieManager(t, e, nil), e.on
+		},
+		"kept": func(t *testing.T) (*session.Manager[visit], func(string, func())) {
+			store := newSpy(t)
+			steps := map[string]func(){}
+			store.hook = func(op string) {
+				if f := steps[op]; f != nil {
+					delete(steps, op)
+					f()
+				}
+			}
+			return newManager(t, session.Config{Store: store}), func(step string, f func()) {
+				steps[map[string]string{"Begin": "create", "Revoke": "revoke"}[step]] = f
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, on := open(t)
+				id := login(t, m, "", "ada")
+				arrive, done := make(chan struct{}), make(chan struct{})
+				on("Revoke", func() { <-arrive })
+				go func() {
+					defer close(done)
+					if _, err := m.RevokeUser(context.Background(), "ada"); err != nil {
+						t.Error(err)
+					}
+				}()
+				synctest.Wait()
+				time.Sleep(time.Second)
+				on("Begin", func() {
+					time.Sleep(time.Second)
+					close(arrive)
+					<-done
+				})
+				res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+					if err := m.Login(r.Context(), "ada", session.Auth{}); !errors.Is(err, session.ErrRevoked) {
+						t.Errorf("Login: %v", err)
+					}
+				})
+				if issued(res) != "" {
+					t.Error("it got a session")
+				}
+			})
+		})
+	}
+}
+
+// What forgets the ends forgets the sessions: a flushed Redis, a new process.
+func TestTrap_ALostListOfEndsBringsLogoutsBack(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.4.1")
+	synctest.Test(t, func(t *testing.T) {
+		keys := newRing("a root key")
+		m := cookieManager(t, newMemory(t).(*session.MemoryStore), keys)
+		left, alive := login(t, m, "", "ada"), login(t, m, "", "bob")
+		call(m, left, func(_ http.ResponseWriter, r *http.Request) {
+			if err := m.Logout(r.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+		m = cookieManager(t, newMemory(t).(*session.MemoryStore), keys)
+		for _, id := range []string{left, alive} {
+			if user, _ := look(t, m, id); user != "" {
+				t.Errorf("the session of %s outlived the knowledge of its end", user)
+			}
+		}
+		if user, _ := look(t, m, login(t, m, left, "ada")); user != "ada" {
+			t.Error("ada cannot log in any more")
+		}
+	})
+}
+
 func TestTrap_ARenewalOutlivesTheLogoutThatOvertookIt(t *testing.T) {
-	e := &meddler{Ender: newMemory(t).(*session.MemoryStore)}
+	e := meddle(t)
 	m := cookieManager(t, e, nil)
 	id := login(t, m, "", "ada")
-	e.before = func() {
+	e.on("End", func() {
 		call(m, id, func(_ http.ResponseWriter, r *http.Request) {
 			if err := m.Logout(r.Context()); err != nil {
 				t.Error(err)
 			}
 		})
-	}
+	})
 	res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
 		if err := m.Login(r.Context(), "ada", session.Auth{AAL: 2}); !errors.Is(err, session.ErrRevoked) {
 			t.Errorf("Login: %v", err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +21,9 @@ type CookieStoreConfig struct {
 	_ [0]func()
 
 	// Ended remembers which sessions ended before their time: a [MemoryStore],
-	// for a service of one process, or a redissession.Store that all nodes
-	// share. nil is a fault: without it a logout would end nothing.
+	// for a service of one process, whose sessions then end with it, or a
+	// redissession.Store that all nodes share. nil is a fault: without it a
+	// logout would end nothing.
 	Ended Ender
 }
 
@@ -36,8 +38,7 @@ type CookieStoreConfig struct {
 //     sent again, until the session ends. Keep nothing in Data that must not
 //     go back.
 //   - An anonymous session that became a login can still be sent as what it was.
-//   - The clocks of nodes must agree: whether a login was before a revocation is
-//     decided by the time in the cookie.
+//   - If Ended loses its memory, by a restart or a flush, all sessions end.
 //   - Done is closed when the session expires, not when it is revoked.
 //   - List, RevokeOne and ExportUser return [ErrNotKept]; MaxPerUser cannot be
 //     held.
@@ -117,19 +118,33 @@ func (c inCookie) Load(ctx context.Context, ref Ref) (Record, error) {
 }
 
 func (c inCookie) Create(ctx context.Context, ref Ref, rec Record, _ Quota) ([]Ref, error) {
-	ended, err := c.core.cookies.ends.Ended(ctx, ref, rec.Born)
-	switch {
-	case err != nil:
-		return nil, err
-	case ended:
-		return nil, ErrRevoked
-	}
 	if err := c.room(len(rec.Blob)); err != nil {
 		return nil, err
 	}
-	rec.Version = 1
+	stamp, err := c.core.cookies.ends.Begin(ctx, ref, rec.Born, c.core.markUntil(rec.Born))
+	if err != nil {
+		return nil, err
+	}
+	rec.Version, rec.Born = 1, stamp
 	c.carried = rec
 	return nil, nil
+}
+
+// spare ends all sessions of the user but this one, with op held. Its error is
+// ErrNotFound if this one has ended; then no other has.
+func (c inCookie) spare(ctx context.Context, r Revocation) error {
+	until := c.core.markUntil(r.At)
+	stamp, err := c.core.cookies.ends.Spare(ctx, r, c.carried.Born, until)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.carried.Born, c.issue = stamp, true
+	c.mu.Unlock()
+	rest := r
+	rest.Keep, rest.Tags = Ref{}, slices.DeleteFunc(slices.Clone(r.Tags), func(t Tag) bool { return t == r.Keep.Tag })
+	_, err = c.core.cookies.ends.Revoke(ctx, rest)
+	return err
 }
 
 func (c inCookie) Update(ctx context.Context, ref Ref, rec Record) error {
@@ -178,7 +193,7 @@ func (c inCookie) Delete(ctx context.Context, ref Ref) (Record, error) {
 // and what is sealed, numbers big-endian:
 //
 //	token    45 bytes  a session cookie's value without its MAC: version, key of the login, tag, id
-//	born      8 bytes  the login, or the last RevokeOthers, unix microseconds
+//	stamp     8 bytes  the Ender's, of the login or the last RevokeOthers, unix microseconds
 //	expires   8 bytes  unix microseconds
 //	blob               format 1 or 3 of a record
 //

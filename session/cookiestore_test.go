@@ -299,6 +299,20 @@ func (d *downEnder) Ended(ctx context.Context, ref session.Ref, born time.Time) 
 	return d.MemoryStore.Ended(ctx, ref, born)
 }
 
+func (d *downEnder) Begin(ctx context.Context, ref session.Ref, born, until time.Time) (time.Time, error) {
+	if d.down {
+		return time.Time{}, errDown
+	}
+	return d.MemoryStore.Begin(ctx, ref, born, until)
+}
+
+func (d *downEnder) Spare(ctx context.Context, r session.Revocation, stamp, until time.Time) (time.Time, error) {
+	if d.down {
+		return time.Time{}, errDown
+	}
+	return d.MemoryStore.Spare(ctx, r, stamp, until)
+}
+
 func TestAnEnderThatIsDownIs503(t *testing.T) {
 	down := &downEnder{}
 	store, err := session.NewCookieStore(session.CookieStoreConfig{Ended: down})
@@ -317,5 +331,25 @@ func TestAnEnderThatIsDownIs503(t *testing.T) {
 	})
 	if res.StatusCode != 503 {
 		t.Errorf("status %d", res.StatusCode)
+	}
+	for what, f := range map[string]func(ctx context.Context) error{
+		"Login": func(ctx context.Context) error { return m.Login(ctx, "ada", session.Auth{}) },
+		"RevokeOthers": func(ctx context.Context) error {
+			_, err := m.RevokeOthers(ctx)
+			return err
+		},
+	} {
+		down.down = false
+		res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+			s, _ := m.Get(r.Context())
+			_ = s.User()
+			down.down = true
+			if err := f(r.Context()); !errors.Is(err, session.ErrUnavailable) {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
+		if res.StatusCode != 503 || issued(res) != "" {
+			t.Errorf("%s: status %d, a cookie: %t", what, res.StatusCode, issued(res) != "")
+		}
 	}
 }

@@ -53,7 +53,9 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 
 func newMemoryStore(maxSessions int) *MemoryStore {
 	m := &MemoryStore{max: maxSessions / memoryShards}
+	since := now()
 	for i := range m.shards {
+		m.shards[i].since, m.shards[i].last = since, since
 		m.shards[i].byRef = map[Ref]*entry{}
 		m.shards[i].byTag = map[Tag]family{}
 		m.shards[i].marks = map[Tag]mark{}
@@ -187,7 +189,8 @@ func (m *MemoryStore) RevokeAll(_ context.Context, at, until time.Time) error {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		s.all.move(at, until)
+		t := time.Now()
+		s.all.move(at, t, s.markStamp(t), until)
 		for _, e := range s.byRef {
 			s.remove(e)
 		}
@@ -240,10 +243,10 @@ func (s *shard) makeRoomForEnd(now time.Time, many int) bool {
 	if ends[most] < many {
 		return false
 	}
-	mk := s.marks[most]
+	mk, stamp := s.marks[most], s.markStamp(now)
 	for r, t := range s.ended {
 		if r.Tag == most {
-			mk.move(now, t)
+			mk.move(now, now, stamp, t)
 			delete(s.ended, r)
 		}
 	}
@@ -252,13 +255,37 @@ func (s *shard) makeRoomForEnd(now time.Time, many int) bool {
 	return true
 }
 
-// Ended implements [Ender].
-func (m *MemoryStore) Ended(_ context.Context, ref Ref, born time.Time) (bool, error) {
+// Begin implements [Ender].
+func (m *MemoryStore) Begin(_ context.Context, ref Ref, born, _ time.Time) (time.Time, error) {
 	s := m.shard(ref.Tag)
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ended[ref].After(now) || s.revoked(ref.Tag, born, now), nil
+	if s.revoked(ref.Tag, born, now) {
+		return time.Time{}, ErrRevoked
+	}
+	return s.stamp(now), nil
+}
+
+// Ended implements [Ender].
+func (m *MemoryStore) Ended(_ context.Context, ref Ref, stamp time.Time) (bool, error) {
+	s := m.shard(ref.Tag)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stale(ref, stamp, time.Now()), nil
+}
+
+// Spare implements [Ender].
+func (m *MemoryStore) Spare(_ context.Context, r Revocation, stamp, _ time.Time) (time.Time, error) {
+	s := m.shard(r.Keep.Tag)
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stale(r.Keep, stamp, now) {
+		return time.Time{}, ErrNotFound
+	}
+	s.revokeLocked(r.Keep.Tag, r, now)
+	return s.stamp(now), nil
 }
 
 // Len is how many records are kept, those included that expired and were not

@@ -15,7 +15,9 @@ type shard struct {
 	named byExpiry // of logged-in users
 	anon  byExpiry
 	marks map[Tag]mark
-	all   mark // of every tag
+	all   mark      // of every tag
+	since time.Time // when the store's memory begins
+	last  time.Time // stamp
 	ended map[Ref]time.Time
 	_     [64]byte // keeps neighbours' locks off this cache line
 }
@@ -35,16 +37,28 @@ type entry struct {
 	gone       bool
 }
 
-type mark struct{ at, until time.Time }
+// mark is a revocation: logins that began before at fail, and what was stamped
+// before stamp has ended (see Ender). They differ by what the clock cannot tell
+// apart: a login right after the revocation is later, a stamp right before not.
+type mark struct{ at, stamp, until time.Time }
 
 // move moves the mark forward.
-func (m *mark) move(at, until time.Time) {
-	if at.After(m.at) {
-		m.at = at
-	}
+func (m *mark) move(at, now, stamp, until time.Time) {
+	now = now.Truncate(time.Microsecond)
+	m.at = latest(m.at, at, now)
+	m.stamp = stamp
 	if until.After(m.until) {
 		m.until = until
 	}
+}
+
+func latest(a time.Time, others ...time.Time) time.Time {
+	for _, b := range others {
+		if b.After(a) {
+			a = b
+		}
+	}
+	return a
 }
 
 // holds says whether the mark ends what was born then.
@@ -55,6 +69,25 @@ func (m mark) holds(born, now time.Time) bool {
 type watch struct {
 	gone  chan struct{}
 	timer *time.Timer
+}
+
+// stamp is the present, and not before any stamp or mark.
+func (s *shard) stamp(now time.Time) time.Time {
+	s.last = latest(s.last, now.Truncate(time.Microsecond))
+	return s.last
+}
+
+// markStamp is after every stamp that was given, even if the clock stands still or
+// was set back.
+func (s *shard) markStamp(now time.Time) time.Time {
+	s.last = s.stamp(now).Add(time.Microsecond)
+	return s.last
+}
+
+// stale says whether what bears the stamp has ended.
+func (s *shard) stale(ref Ref, stamp, now time.Time) bool {
+	after := func(m mark) bool { return stamp.Before(m.stamp) && m.until.After(now) }
+	return stamp.Before(s.since) || s.ended[ref].After(now) || after(s.all) || after(s.marks[ref.Tag])
 }
 
 func (s *shard) revoked(tag Tag, born, now time.Time) bool {
@@ -110,12 +143,15 @@ func (s *shard) dropOldest(tag Tag) Ref {
 }
 
 func (s *shard) revoke(tag Tag, r Revocation) (n int) {
-	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.revokeLocked(tag, r, time.Now())
+}
+
+func (s *shard) revokeLocked(tag Tag, r Revocation, now time.Time) (n int) {
 	s.sweepMarks(now)
 	mk := s.marks[tag]
-	mk.move(r.At, r.Until)
+	mk.move(r.At, now, s.markStamp(now), r.Until)
 	s.marks[tag] = mk
 	for e := s.byTag[tag].head; e != nil; {
 		next := e.next

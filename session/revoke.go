@@ -161,16 +161,22 @@ func (s *state) revokeOthers(ctx context.Context) (int, error) {
 		return 0, s.fail(err)
 	}
 	unrecorded := m.announced(ctx, s, append(aboutUser(s.content.user), reason("all but the present session"))...)
-	n, err := m.store.Revoke(ctx, r)
+	var n int
+	var err error
+	if m.cookies != nil {
+		err = inCookie{s}.spare(ctx, r)
+	} else {
+		n, err = m.store.Revoke(ctx, r)
+	}
+	if errors.Is(err, ErrNotFound) { // between the look and this
+		s.mu.Lock()
+		s.forgetLocked()
+		s.mu.Unlock()
+		return 0, ErrRevoked
+	}
 	if err != nil {
 		m.trouble(ctx, err)
 		return n, s.fail(err)
-	}
-	if m.cookies != nil {
-		s.mu.Lock()
-		s.carried.Born = r.At // what the mark spares
-		s.issue = true
-		s.mu.Unlock()
 	}
 	if unrecorded != nil {
 		return n, s.fail(unrecorded)

@@ -49,7 +49,8 @@ type Revocation struct {
 	Tags []Tag
 	// Keep, if it is not the zero Ref, is the one record that stays.
 	Keep Ref
-	// At is the moment from which on a login counts as later.
+	// At is the moment from which on a login counts as later. If the revocation
+	// takes effect after it, it is the moment of that.
 	At time.Time
 	// Until is how long the mark stays.
 	Until time.Time
@@ -133,17 +134,35 @@ var (
 
 // Ender remembers which sessions ended before their time, for a [CookieStore],
 // whose sessions are not kept anywhere. [MemoryStore] and redissession.Store
-// are such. Revoke and RevokeAll are those of a [Store].
+// are such. Every method is atomic (Revoke for each tag) and safe for
+// concurrent use.
+//
+// Each session has a stamp: a moment by the Ender's own clock, in microseconds,
+// which the cookie carries. What was stamped before the Ender's memory begins
+// has ended, because nobody can know any more that it has not: so a store that
+// was flushed, or a process that began anew, lets no session come back that was
+// logged out.
 type Ender interface {
+	// Begin stamps a session whose login began at born, and keeps what is needed
+	// to tell until then whether it ended. ErrRevoked: born is before its tag's
+	// or everyone's revocation mark.
+	Begin(ctx context.Context, ref Ref, born, until time.Time) (stamp time.Time, err error)
+
 	// End remembers until then that the session ended. ErrNotFound: it was ended
 	// before; it stays so until the later of the two times. ErrFull: there is no
 	// room.
 	End(ctx context.Context, ref Ref, until time.Time) error
 
-	// Ended says whether the session was ended, or was Born before its tag's
-	// or everyone's revocation mark.
-	Ended(ctx context.Context, ref Ref, born time.Time) (bool, error)
+	// Ended says whether the session was ended, or was stamped before its tag or
+	// everyone was revoked, or before the Ender's memory begins.
+	Ended(ctx context.Context, ref Ref, stamp time.Time) (bool, error)
 
+	// Revoke and RevokeAll are those of a [Store]. They end everything that was
+	// stamped before they took effect, whenever r.At was. Revoke ignores r.Keep.
 	Revoke(ctx context.Context, r Revocation) (int, error)
 	RevokeAll(ctx context.Context, at, until time.Time) error
+
+	// Spare revokes r.Keep.Tag, and in the same step stamps r.Keep anew, as Begin
+	// does. ErrNotFound: Keep has ended; then nothing happens.
+	Spare(ctx context.Context, r Revocation, stamp, until time.Time) (anew time.Time, err error)
 }

@@ -22,6 +22,8 @@
 //	portal:{xx}:m:<tag>        the user's revocation mark
 //	portal:{xx}:a              everybody's revocation mark
 //	portal:{xx}:e:<tag>:<id>   a session in a cookie that ended before its time
+//	portal:{xx}:b              since when such ends are remembered
+//	portal:{xx}:l              when such a session last began
 //
 // # Least privilege
 //
@@ -44,7 +46,8 @@
 // because every read compares the session's age with the marks. Time is
 // Redis's own: a node whose clock is wrong revokes and logs in like the
 // others; a login that is on the wire while the revocation runs counts as
-// later. A replica that is promoted before it heard of a revocation has not
+// later. A Redis that was flushed has forgotten all sessions, and those in
+// cookies have ended with it: it could not know their logouts any more. A replica that is promoted before it heard of a revocation has not
 // heard of it: set min-replicas-to-write where that matters. Redis must not
 // evict: with another maxmemory-policy than noeviction, a mark can be lost.
 // The client may send a command again whose answer it lost: an update counts

@@ -23,7 +23,8 @@ func (s script) run(ctx context.Context, c redis.Scripter, keys []string, args .
 // Every script that looks at a session begins with live(), which answers its
 // fields, or nil if it is gone: absent, or born before one of the two marks.
 // All times are microseconds of Redis's own clock, but x (expires), which is
-// the nodes' own affair: the key's time to live ends the session.
+// the nodes' own affair: the key's time to live ends the session. A mark is later
+// than every stamp that was given, even if the clock was set back.
 const live = `
 local function clock() local t = redis.call('TIME'); return t[1] * 1000000 + t[2] end
 local function text(n) return string.format('%.0f', n) end
@@ -39,12 +40,14 @@ end
 local function atleast(key, ttl)
 	if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl) end
 end
-local function move(key, at, ttl)
-	local old = redis.call('GET', key)
-	if old and tonumber(old) > at then at = tonumber(old) end
-	local left = redis.call('PTTL', key)
-	if left > ttl then ttl = left end
-	if ttl > 0 then redis.call('SET', key, text(at), 'PX', ttl) end
+local function put(key, n, ttl)
+	ttl = math.max(ttl, redis.call('PTTL', key))
+	if ttl > 0 then redis.call('SET', key, text(n), 'PX', ttl) end
+end
+local function move(key, last, age, ttl)
+	local now, m = clock(), redis.call('MGET', key, last)
+	local at = math.max(now - age, now + 1, (m[1] or 0) + 1, (m[2] or 0) + 1)
+	put(key, at, ttl)
 	return at
 end
 `
@@ -61,13 +64,13 @@ local born = tonumber(v[2])
 if (m[1] and born < tonumber(m[1])) or (m[2] and born < tonumber(m[2])) then return false end
 return v`, "9bedb67a5ffd124b692d17cfd1f0345e3a7dcbff"}
 
-	aliveScript = script{live + `return live(KEYS[1], KEYS[3], KEYS[4]) and math.max(1, redis.call('PTTL', KEYS[1])) or 0`, "0b356635cfe9be8ff947edf2828aff7ce9779da7"}
+	aliveScript = script{live + `return live(KEYS[1], KEYS[3], KEYS[4]) and math.max(1, redis.call('PTTL', KEYS[1])) or 0`, "9ef90824f80e6906f3c92e27bec63dabed2754e7"}
 
 	deleteScript = script{live + `
 local v = live(KEYS[1], KEYS[3], KEYS[4])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-return v or false`, "a31492e6da1d4381cd302ec8e04affd118150ab9"}
+return v or false`, "3dfeffdb9a96dd8b6709e9d002e8b8b21957178a"}
 
 	// The client sends a command again whose answer it lost. Ids are never the
 	// same twice, nor are sealed blobs, so the one that is there tells whether
@@ -104,7 +107,7 @@ if ARGV[4] == '0' then
 	redis.call('ZADD', KEYS[2], text(born), ARGV[6])
 	atleast(KEYS[2], ttl)
 end
-return answer`, "41bedaafd6ce06250960f8cf8f4e2921b0e14e76"}
+return answer`, "963acac6aa253f3f7d8c8d9737cfbb76146b7d96"}
 
 	// For the same reason w holds the numbers of the last 32 updates, 8 random
 	// bytes each: an update that was done must not be met as a conflict, or the
@@ -126,7 +129,7 @@ redis.call('HSET', KEYS[1], 'x', ARGV[2], 'd', ARGV[4], 'w', string.sub(ARGV[5] 
 redis.call('HINCRBY', KEYS[1], 'v', 1)
 redis.call('PEXPIRE', KEYS[1], ttl)
 atleast(KEYS[2], ttl)
-return 1`, "240fe3a08833d8778eda4f78204113513ed1bc31"}
+return 1`, "27fa4dda3b3fba80f3b8f21f5fc0fd400d23d9c8"}
 
 	// ARGV: ttl, expires.
 	touchScript = script{live + `
@@ -138,10 +141,10 @@ if tonumber(ARGV[2]) > tonumber(v[3]) then
 	redis.call('PEXPIRE', KEYS[1], ttl)
 	atleast(KEYS[2], ttl)
 end
-return 1`, "27f5ecb7a77e4af50a54141d737ee8a098f87b76"}
+return 1`, "9e4bb1c93ca451a32257e1ae42889f7686282468"}
 )
 
-// KEYS of these: index, mark, everybody's mark. ARGV[1]: what the sessions'
+// KEYS of these: index, mark, everybody's mark, last stamp. ARGV[1]: what the sessions'
 // keys begin with.
 var (
 	listScript = script{live + `
@@ -153,7 +156,7 @@ for _, h in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 		for i = 1, 5 do table.insert(answer, v[i]) end
 	end
 end
-return answer`, "6eac3e8aa474946e4a9106d528eb6e21859e2598"}
+return answer`, "bcf1ec596ad7a696255312a13f0016b2b80f85cb"}
 
 	// ARGV: prefix, age of the mark, ttl of the mark, hash to keep.
 	revokeScript = script{live + `
@@ -168,25 +171,55 @@ for _, h in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 	end
 end
 if ARGV[4] ~= '' and not kept then kept = live(ARGV[1] .. ARGV[4], KEYS[2], KEYS[3]) ~= nil end
-local at = move(KEYS[2], clock() - tonumber(ARGV[2]), tonumber(ARGV[3]))
+local at = move(KEYS[2], KEYS[4], tonumber(ARGV[2]), tonumber(ARGV[3]))
 if kept then redis.call('HSET', ARGV[1] .. ARGV[4], 'b', text(at)) end
-return n`, "e9a8d85f3330de6910c484a8b8604975bc908d2c"}
+return n`, "1d1c9acfa6843c13fc0cd9af753c476428ee9842"}
 )
 
 var (
-	// KEYS: a mark. ARGV: age, ttl.
+	// KEYS: a mark, last stamp. ARGV: age, ttl.
 	markScript = script{live + `
-move(KEYS[1], clock() - tonumber(ARGV[1]), tonumber(ARGV[2]))
-return 1`, "9edeeb999bbcd363adf6b278a6e69c284e7331ea"}
+move(KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]))
+return 1`, "2a6437942c6fc8d874bdb43ae20f5c5c121af8da"}
 
 	// KEYS: an end. ARGV: ttl.
 	endScript = script{live + `
 local ttl, left = tonumber(ARGV[1]), redis.call('PTTL', KEYS[1])
 if left < ttl and ttl > 0 then redis.call('SET', KEYS[1], '1', 'PX', ttl) end
-return left > 0 and -1 or 1`, "eaf2c95ecb5a66946526fcdb17b0236ea2d6f704"}
+return left > 0 and -1 or 1`, "0030c11821104b2ba84d997d8a19f3cbbafe6f6c"}
 
-	// KEYS: an end, mark, everybody's mark. ARGV: age.
-	endedScript = script{live + `
-if redis.call('EXISTS', KEYS[1]) == 1 or marked(clock() - tonumber(ARGV[1]), KEYS[2], KEYS[3]) then return 1 end
-return 0`, "01a7241dcd934bc081b05a5a6ab12675a6463352"}
+	// KEYS: mark, everybody's mark, last stamp, where the memory begins. ARGV: age, ttl.
+	beginScript = script{live + stamps + `
+local now, ttl = clock(), tonumber(ARGV[2])
+if marked(now - tonumber(ARGV[1]), KEYS[1], KEYS[2]) then return false end
+put(KEYS[4], tonumber(redis.call('GET', KEYS[4]) or now), ttl)
+return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ttl)`, "f8a0170875faf60dd8e2d675db3e877132283138"}
+
+	// KEYS: mark, everybody's mark, last stamp, where the memory begins, an end. ARGV: stamp.
+	endedScript = script{live + stamps + `
+return ended(ARGV[1], KEYS[1], KEYS[2], KEYS[4], KEYS[5]) and 1 or 0`, "9fcc7e629a8eec60944f2a8dc3967f047b3634ca"}
+
+	// KEYS: those of endedScript. ARGV: stamp, age of the mark, ttl of the mark, ttl.
+	spareScript = script{live + stamps + `
+if ended(ARGV[1], KEYS[1], KEYS[2], KEYS[4], KEYS[5]) then return false end
+move(KEYS[1], KEYS[3], tonumber(ARGV[2]), tonumber(ARGV[3]))
+atleast(KEYS[4], tonumber(ARGV[4]))
+return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[4]))`, "cf5f33230bd3832037391c0e4a4bf578f3e2f34d"}
 )
+
+// stamps is what the scripts for sessions in cookies begin with, beside live. A
+// stamp is not before any other, nor before a mark that it is to outlive.
+const stamps = `
+local function stamp(mark, all, last, begins, ttl)
+	local now, m = clock(), redis.call('MGET', mark, all, last, begins)
+	for i = 1, 4 do now = math.max(now, tonumber(m[i] or 0)) end
+	put(last, now, ttl)
+	return text(now)
+end
+local function ended(stamp, mark, all, begins, finish)
+	if redis.call('EXISTS', finish) == 1 then return true end
+	local since = redis.call('GET', begins)
+	if not since or tonumber(stamp) < tonumber(since) then return true end
+	return marked(tonumber(stamp), mark, all)
+end
+`

@@ -264,7 +264,7 @@ func (s *Store) Revoke(ctx context.Context, r session.Revocation) (int, error) {
 		if r.Keep.Tag == t {
 			keep = hex.EncodeToString(r.Keep.Hash[:])
 		}
-		n, err := revokeScript.run(ctx, s.client, s.keys(session.Ref{Tag: t})[1:],
+		n, err := revokeScript.run(ctx, s.client, append(s.keys(session.Ref{Tag: t})[1:], s.part(t[0])+"l"),
 			s.tagKey("s", t)+":", age(r.At), ttl(r.Until), keep).Int()
 		if err != nil {
 			return total, err
@@ -283,7 +283,7 @@ const parts = 256
 func (s *Store) RevokeAll(ctx context.Context, at, until time.Time) error {
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i := range parts {
-			p.Eval(ctx, markScript.source, []string{s.part(byte(i)) + "a"}, age(at), ttl(until))
+			p.Eval(ctx, markScript.source, []string{s.part(byte(i)) + "a", s.part(byte(i)) + "l"}, age(at), ttl(until))
 		}
 		return nil
 	})
@@ -295,12 +295,39 @@ func (s *Store) End(ctx context.Context, ref session.Ref, until time.Time) error
 	return answer(endScript.run(ctx, s.client, []string{s.refKey("e", ref)}, ttl(until)).Int64())
 }
 
+// ends are the keys that tell whether a session in a cookie has ended: its user's
+// mark, everybody's mark, the last stamp, where this memory begins, and its end.
+func (s *Store) ends(r session.Ref) []string {
+	part := s.part(r.Tag[0])
+	return []string{s.tagKey("m", r.Tag), part + "a", part + "l", part + "b", s.refKey("e", r)}
+}
+
+// Begin implements session.Ender.
+func (s *Store) Begin(ctx context.Context, ref session.Ref, born, until time.Time) (time.Time, error) {
+	return stamp(beginScript.run(ctx, s.client, s.ends(ref)[:4], age(born), ttl(until)), session.ErrRevoked)
+}
+
 // Ended implements session.Ender.
-func (s *Store) Ended(ctx context.Context, ref session.Ref, born time.Time) (bool, error) {
-	keys := s.keys(ref)
-	keys[0], keys[1] = s.refKey("e", ref), keys[2]
-	n, err := endedScript.run(ctx, s.client, []string{keys[0], keys[2], keys[3]}, age(born)).Int64()
+func (s *Store) Ended(ctx context.Context, ref session.Ref, stamp time.Time) (bool, error) {
+	n, err := endedScript.run(ctx, s.client, s.ends(ref), stamp.UnixMicro()).Int64()
 	return n == 1, err
+}
+
+// Spare implements session.Ender.
+func (s *Store) Spare(ctx context.Context, r session.Revocation, old, until time.Time) (time.Time, error) {
+	return stamp(spareScript.run(ctx, s.client, s.ends(r.Keep), old.UnixMicro(), age(r.At), ttl(r.Until), ttl(until)), session.ErrNotFound)
+}
+
+// stamp reads what a script gave, or refused.
+func stamp(c *redis.Cmd, refusal error) (time.Time, error) {
+	n, err := c.Int64()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return time.Time{}, refusal
+	case err != nil:
+		return time.Time{}, err
+	}
+	return time.UnixMicro(n), nil
 }
 
 // Watch implements session.Watcher by asking once per interval. What cannot be

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -113,39 +114,117 @@ var revocations = []clause{
 		if !ok {
 			t.Skip("the store is no session.Ender")
 		}
-		ended := func(r session.Ref, born time.Time, want bool) {
+		a := ref()
+		b := sameTag(a)
+		stamps := map[session.Ref]time.Time{a: begin(t, e, a), b: begin(t, e, b)}
+		ended := func(r session.Ref, want bool) {
 			t.Helper()
-			if got, err := e.Ended(t.Context(), r, born); got != want || err != nil {
+			if got, err := e.Ended(t.Context(), r, stamps[r]); got != want || err != nil {
 				t.Errorf("Ended: %t, %v; want %t", got, err, want)
 			}
 		}
-		a := ref()
-		b := sameTag(a)
-		ended(a, now(), false)
+		ended(a, false)
 		if err := e.End(t.Context(), a, now().Add(10*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		// The end only moves away, and only one of two learns that it was they.
 		wantErr(t, "End of what was ended", e.End(t.Context(), a, now().Add(time.Second)), session.ErrNotFound)
-		ended(a, now(), true)
-		ended(b, now(), false)
+		ended(a, true)
+		ended(b, false)
 		s.advance(9 * time.Second)
-		ended(a, now(), true)
+		ended(a, true)
 		s.advance(2 * time.Second)
-		ended(a, now(), false)
-		born := now().Add(-10 * time.Second)
-		if _, err := revoke(t, s, []session.Tag{a.Tag}, now(), now().Add(time.Hour)); err != nil {
+		ended(a, false)
+	}},
+	{"an Ender ends what was stamped before a revocation, whenever that was decided", func(t *testing.T, s *subject) {
+		e, ok := s.Store.(session.Ender)
+		if !ok {
+			t.Skip("the store is no session.Ender")
+		}
+		for name, revoke := range map[string]func(session.Tag) error{
+			"Revoke": func(tag session.Tag) error {
+				_, err := revoke(t, s, []session.Tag{tag}, now().Add(-time.Minute), now().Add(time.Hour))
+				return err
+			},
+			"RevokeAll": func(session.Tag) error {
+				return e.RevokeAll(t.Context(), now().Add(-time.Minute), now().Add(time.Hour))
+			},
+		} {
+			r := ref()
+			// Many at once: a clock that stands still must not spare the last one.
+			for range 20 {
+				before := begin(t, e, r)
+				if err := revoke(r.Tag); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := e.Ended(t.Context(), r, before); !got || err != nil {
+					t.Fatalf("%s: Ended: %t, %v", name, got, err)
+				}
+				after := begin(t, e, r)
+				if got, err := e.Ended(t.Context(), r, after); got || err != nil {
+					t.Fatalf("%s: Ended of what began later: %t, %v", name, got, err)
+				}
+			}
+			if _, err := e.Begin(t.Context(), r, now().Add(-time.Second), now().Add(time.Hour)); !errors.Is(err, session.ErrRevoked) {
+				t.Errorf("%s: Begin of a login that began before: %v", name, err)
+			}
+		}
+	}},
+	{"an Ender spares one session in the step that ends the others", func(t *testing.T, s *subject) {
+		e, ok := s.Store.(session.Ender)
+		if !ok {
+			t.Skip("the store is no session.Ender")
+		}
+		keep := ref()
+		other := sameTag(keep)
+		ended := func(what string, r session.Ref, stamp time.Time, want bool) {
+			t.Helper()
+			if got, err := e.Ended(t.Context(), r, stamp); got != want || err != nil {
+				t.Errorf("Ended of %s: %t, %v; want %t", what, got, err, want)
+			}
+		}
+		first, others := begin(t, e, keep), begin(t, e, other)
+		r := session.Revocation{Tags: []session.Tag{keep.Tag}, Keep: keep, At: now(), Until: now().Add(time.Hour)}
+		second, err := e.Spare(t.Context(), r, first, now().Add(time.Hour))
+		if err != nil {
 			t.Fatal(err)
 		}
-		ended(b, born, true)
-		ended(b, now(), false)
-		other := ref()
-		ended(other, born, false)
-		if err := e.RevokeAll(t.Context(), now(), now().Add(time.Hour)); err != nil {
+		ended("the one that was spared", keep, second, false)
+		ended("its older cookie", keep, first, true)
+		ended("another one", other, others, true)
+		third := begin(t, e, other)
+		if _, err := e.Spare(t.Context(), r, first, now().Add(time.Hour)); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Spare of an older cookie: %v", err)
+		}
+		ended("a later login, after a Spare that was refused", other, third, false)
+		if err := e.End(t.Context(), keep, now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		ended(other, born, true)
-		ended(other, now(), false)
+		if _, err := e.Spare(t.Context(), r, second, now().Add(time.Hour)); !errors.Is(err, session.ErrNotFound) {
+			t.Errorf("Spare of what was ended: %v", err)
+		}
+		ended("the later login", other, third, false)
+		r.At = r.At.Add(-time.Minute) // decided before, and late to arrive
+		r.Keep = session.Ref{}
+		if _, err := e.Revoke(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		ended("the later login", other, third, true)
+	}},
+	{"an Ender knows nothing of before its memory", func(t *testing.T, s *subject) {
+		e, ok := s.Store.(session.Ender)
+		if !ok {
+			t.Skip("the store is no session.Ender")
+		}
+		r := ref()
+		for what, stamp := range map[string]time.Time{"an hour ago": now().Add(-time.Hour), "no time": time.UnixMicro(0)} {
+			for range 2 { // before and after this memory's first session
+				if got, err := e.Ended(t.Context(), r, stamp); !got || err != nil {
+					t.Errorf("Ended of a stamp of %s: %t, %v", what, got, err)
+				}
+				begin(t, e, r)
+			}
+		}
 	}},
 	{"a login that began before a revocation cannot end after it", func(t *testing.T, s *subject) {
 		r, rec := ref(), record(time.Hour, "x")
@@ -175,4 +254,14 @@ var revocations = []clause{
 		s.advance(2 * time.Second)
 		create(t, s, r, rec)
 	}},
+}
+
+// begin stamps a session whose login begins now.
+func begin(t *testing.T, e session.Ender, r session.Ref) time.Time {
+	t.Helper()
+	stamp, err := e.Begin(t.Context(), r, now(), now().Add(time.Hour))
+	if err != nil {
+		t.Fatalf("Begin: %v", err)
+	}
+	return stamp
 }
