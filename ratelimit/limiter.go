@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -35,6 +36,8 @@ type Limiter struct {
 	inFlight  inFlight
 	blocks    blocks
 	refunds   refunds
+	seed      maphash.Seed // of receipts
+	salt      uint64       // likewise, of this Limiter only
 }
 
 // policy is one limit with everything that does not change between requests.
@@ -80,7 +83,8 @@ func New(cfg Config) (*Limiter, error) {
 	f := faults.For("ratelimit")
 	cfg = cfg.withDefaults()
 	cfg.check(f)
-	l := &Limiter{cfg: cfg, store: cfg.Store, mux: http.NewServeMux()}
+	l := &Limiter{cfg: cfg, store: cfg.Store, mux: http.NewServeMux(), seed: maphash.MakeSeed()}
+	l.salt = maphash.String(l.seed, "receipt")
 	for i, r := range cfg.Routes {
 		if reason, fix := register(l.mux, cfg.Routes[:i], r.Pattern); reason != "" {
 			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, reason, fix)
@@ -204,7 +208,9 @@ var ErrRoute = errors.New("ratelimit: no such route")
 // every limit at once. A refusal consumes nothing. The error is the store's, or
 // [ErrRoute]; treat it as a refusal.
 func (l *Limiter) Take(ctx context.Context, r Request) (d Decision, err error) {
-	_, err = l.take(ctx, &r, "", &d)
+	if _, err = l.take(ctx, &r, "", &d); d.Allowed {
+		d.receipt.seal = l.seal(&r, &d)
+	}
 	return d, err
 }
 

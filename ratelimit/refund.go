@@ -2,16 +2,18 @@ package ratelimit
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 	"time"
 )
 
 var (
-	// ErrRefund is returned by [Limiter.Refund] for a Decision that took nothing
-	// or was given back before, and by a store
-	// that cannot give back.
+	// ErrRefund is returned by [Limiter.Refund] for a Decision that took nothing,
+	// was given back before, or is not of this Limiter and Request, and by a
+	// store that cannot give back.
 	ErrRefund = errors.New("ratelimit: nothing to give back")
 	// ErrRefunds is returned by [Limiter.Refund] while it remembers 65536
 	// refunds, as many as it can without forgetting one.
@@ -24,6 +26,34 @@ const maxRefunds = 1 << 16
 type receipt struct {
 	at   int64              // of every charge, 0 if nothing was taken
 	each *[maxCharges]int64 // of each charge, then of each trial; nil if all are at
+	seal uint64             // of what was decided, so that a refund is of nothing else
+}
+
+// seal is a hash, by the seed of this Limiter, of a request and what was decided
+// about it: not the request itself, which would make every Decision twice as
+// large. It guards against mistakes of the service, not against who can choose
+// Decisions; every part has an odd factor of its own, so that none stands for
+// another.
+func (l *Limiter) seal(r *Request, d *Decision) uint64 {
+	a := r.Addr.As16()
+	h := l.salt + binary.LittleEndian.Uint64(a[:8])*0x9e3779b97f4a7c15 + binary.LittleEndian.Uint64(a[8:])*0xbf58476d1ce4e5b9 +
+		uint64(max(r.Cost, 1))*0x94d049bb133111eb + uint64(d.Remaining)*0xd6e8feb86659fd93
+	if d.Degraded {
+		h = ^h
+	}
+	if r.User != "" {
+		h += maphash.String(l.seed, r.User)
+	}
+	if r.Org != "" {
+		h += maphash.String(l.seed, r.Org) * 3
+	}
+	if r.Tier != "" {
+		h += maphash.String(l.seed, r.Tier) * 5
+	}
+	if r.Route != "" {
+		h += maphash.String(l.seed, r.Route) * 7
+	}
+	return h
 }
 
 // keep remembers when the charges were taken.
@@ -62,12 +92,11 @@ func (r *receipt) stamp(i, charges int) int64 {
 }
 
 // refund is what tells one decision from every other: of two that were made for
-// the same request at the same moment, the later has left less.
+// the same request at the same moment, the later has left less, which the seal
+// tells.
 type refund struct {
-	from      Request
-	at        int64
-	policy    string
-	remaining int64
+	seal uint64
+	at   int64
 }
 
 // refunds remembers which decisions were given back, until what they took has
@@ -115,19 +144,24 @@ func (c *Charge) drain() time.Duration {
 // as an upload that was broken off, or a login that succeeded. It gives back no
 // more than that, once, and only what is still counted: nothing of a window that
 // has passed or that Reset has emptied. Of a limit with Burst it gives back what
-// has not leaked out since. r and d must belong together.
+// has not leaked out since. A Decision of another Limiter or Request, or with
+// another Cost, gives back nothing; neither does one whose Remaining or Degraded
+// was changed.
 //
 // Errors are [ErrRefund], [ErrRefunds], [ErrRoute] and the store's. After an
 // error of the store nobody knows what was given back, and a second Refund is
 // refused too. Refund is safe for concurrent use.
 func (l *Limiter) Refund(ctx context.Context, r Request, d Decision) error {
-	if d.receipt == (receipt{}) || !d.Allowed {
+	if d.receipt.at == 0 && d.receipt.each == nil {
 		return ErrRefund
 	}
 	w := l.work()
 	defer l.pool.Put(w)
 	if !l.collect(w, &r) {
 		return fmt.Errorf("%w: %.80q", ErrRoute, r.Route)
+	}
+	if d.receipt.seal != l.seal(&r, &d) {
+		return ErrRefund
 	}
 	charges := len(w.charges)
 	w.charges = append(w.charges, w.trial...)
@@ -136,7 +170,7 @@ func (l *Limiter) Refund(ctx context.Context, r Request, d Decision) error {
 		longest = max(longest, w.charges[i].Per, w.charges[i].drain())
 		w.states = append(w.states, State{At: d.receipt.stamp(i, charges), Degraded: d.Degraded})
 	}
-	if err := l.refunds.begin(refund{r, d.receipt.at, d.Policy, d.Remaining}, time.Now().Add(longest+longest/subBuckets+time.Second)); err != nil {
+	if err := l.refunds.begin(refund{d.receipt.seal, d.receipt.at}, time.Now().Add(longest+longest/subBuckets+time.Second)); err != nil {
 		return err
 	}
 	if err := l.store.Refund(ctx, w.charges[:charges], w.states[:charges]); err != nil {

@@ -94,6 +94,58 @@ func TestWhatTookNothingIsNotGivenBack(t *testing.T) {
 	})
 }
 
+// What a refund gives back is what its decision took, whatever else the caller
+// mixes up or changes.
+func TestARefundIsOfItsOwnDecision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := everyLimit(t)
+		bob := alice
+		bob.User = "bob"
+		for range 10 { // all that bob has, in one moment
+			mustTake(t, l, bob)
+		}
+		d := mustTake(t, l, alice)
+		refuse := func(name string, l *ratelimit.Limiter, r ratelimit.Request, d ratelimit.Decision) {
+			t.Helper()
+			if err := l.Refund(t.Context(), r, d); !errors.Is(err, ratelimit.ErrRefund) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		refuse("another user", l, bob, d)
+		for name, change := range map[string]func(*ratelimit.Request){
+			"a higher cost":   func(r *ratelimit.Request) { r.Cost = 10 },
+			"another address": func(r *ratelimit.Request) { r.Addr = netip.MustParseAddr("192.0.2.2") },
+			"another org":     func(r *ratelimit.Request) { r.Org = "ward" },
+			"no user":         func(r *ratelimit.Request) { r.User = "" },
+			"no route":        func(r *ratelimit.Request) { r.Route = "" },
+		} {
+			r := alice
+			change(&r)
+			refuse(name, l, r, d)
+		}
+		other := everyLimit(t)
+		mustTake(t, other, alice)
+		refuse("another limiter", other, alice, d)
+		if left := mustTake(t, other, alice).Remaining; left != 8 {
+			t.Errorf("another limiter gave something back: %d left", left)
+		}
+		if next := mustTake(t, l, bob); next.Allowed {
+			t.Error("bob was given something back")
+		}
+		same := alice
+		same.Cost = 1 // which is what none means
+		if err := l.Refund(t.Context(), same, d); err != nil {
+			t.Fatal(err)
+		}
+		forged := d
+		forged.Remaining, forged.Policy, forged.Degraded = 3, "else", true
+		refuse("a changed copy of what was given back", l, alice, forged)
+		if left := mustTake(t, l, alice).Remaining; left != 9 {
+			t.Errorf("%d left of alice's 10 after one more", left)
+		}
+	})
+}
+
 func TestARefundOfAPastWindowIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := everyLimit(t)
