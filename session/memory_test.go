@@ -24,7 +24,7 @@ func newMemory(t *testing.T) session.Store {
 }
 
 func TestMemoryStoreHoldsToTheContract(t *testing.T) {
-	storetest.Run(t, storetest.Subject{New: newMemory, Around: synctest.Test})
+	storetest.Run(t, storetest.Subject{New: newMemory, Advance: time.Sleep, Around: synctest.Test})
 }
 
 func refOf(n int) (r session.Ref) {
