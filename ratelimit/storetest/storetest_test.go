@@ -139,6 +139,29 @@ func (b broken) Refund(ctx context.Context, cs []ratelimit.Charge, st []ratelimi
 	return b.Store.Refund(ctx, mine, taken)
 }
 
+// Renew makes the memory store one of leases, with which the clause of renewals
+// runs. It is right for one caller at a time.
+func (b broken) Renew(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) error {
+	if err := ratelimit.CheckCharges(cs, st); err != nil {
+		return err
+	}
+	mine := slices.Clone(cs)
+	switch b.fault {
+	case "a renewal does nothing":
+		return nil
+	case "a renewal that does not fit is lost":
+	default:
+		for i := range mine {
+			mine[i].N += mine[i].Cost
+		}
+	}
+	if err := b.Store.Refund(ctx, cs, st); err != nil {
+		return err
+	}
+	_, err := b.Store.TakeAll(ctx, mine, st)
+	return err
+}
+
 func (b broken) Reset(ctx context.Context, cs []ratelimit.Charge) error {
 	if b.fault == "a reset does nothing" {
 		return nil
@@ -164,25 +187,27 @@ func TestABrokenStoreFails(t *testing.T) {
 		return
 	}
 	for fault, clause := range map[string]string{
-		"none":                         "",
-		"one too many":                 "exactly_N_are_admitted",
-		"a race":                       "exactly_N_are_admitted_to_64_goroutines",
-		"a refusal consumes":           "a_refusal_consumes_nothing_anywhere",
-		"costs are ignored":            "a_cost_counts_as_that_many",
-		"rules share a counter":        "rules,_windows,_addresses_and_names_are_counted_apart",
-		"an address is its text":       "rules,_windows,_addresses_and_names_are_counted_apart",
-		"a peek consumes":              "a_peek_consumes_nothing,_a_reset_forgets",
-		"a reset does nothing":         "a_peek_consumes_nothing,_a_reset_forgets",
-		"usage is lost when N changes": "usage_stays_when_N_changes",
-		"what is hostile is made good": "what_cannot_be_counted_is_refused_with_ErrCharges",
-		"a refund does nothing":        "a_refund_gives_back_what_was_taken,_and_no_more",
-		"a refusal can be given back":  "a_refund_gives_back_what_was_taken,_and_no_more",
-		"a refund is a reset":          "a_refund_gives_nothing_back_of_what_is_past_or_was_reset",
-		"a refund gives back too much": "a_refund_gives_back_what_was_taken,_and_no_more",
-		"bursts are windows":           "a_leaky_bucket_admits_at_most_Burst_and_its_pace",
-		"kinds share a counter":        "a_leaky_bucket_and_a_window_are_counted_apart",
-		"windows are fixed":            "no_window_admits_more_than_N_at_any_phase",
-		"RetryAfter is early":          "RetryAfter_is_when_it_fits",
+		"none":                                "",
+		"one too many":                        "exactly_N_are_admitted",
+		"a race":                              "exactly_N_are_admitted_to_64_goroutines",
+		"a refusal consumes":                  "a_refusal_consumes_nothing_anywhere",
+		"costs are ignored":                   "a_cost_counts_as_that_many",
+		"rules share a counter":               "rules,_windows,_addresses_and_names_are_counted_apart",
+		"an address is its text":              "rules,_windows,_addresses_and_names_are_counted_apart",
+		"a peek consumes":                     "a_peek_consumes_nothing,_a_reset_forgets",
+		"a reset does nothing":                "a_peek_consumes_nothing,_a_reset_forgets",
+		"usage is lost when N changes":        "usage_stays_when_N_changes",
+		"what is hostile is made good":        "what_cannot_be_counted_is_refused_with_ErrCharges",
+		"a refund does nothing":               "a_refund_gives_back_what_was_taken,_and_no_more",
+		"a refusal can be given back":         "a_refund_gives_back_what_was_taken,_and_no_more",
+		"a refund is a reset":                 "a_refund_gives_nothing_back_of_what_is_past_or_was_reset",
+		"a refund gives back too much":        "a_refund_gives_back_what_was_taken,_and_no_more",
+		"bursts are windows":                  "a_leaky_bucket_admits_at_most_Burst_and_its_pace",
+		"kinds share a counter":               "a_leaky_bucket_and_a_window_are_counted_apart",
+		"a renewal does nothing":              "a_renewal_counts_from_now,_whether_it_fits_or_not",
+		"a renewal that does not fit is lost": "a_renewal_counts_from_now,_whether_it_fits_or_not",
+		"windows are fixed":                   "no_window_admits_more_than_N_at_any_phase",
+		"RetryAfter is early":                 "RetryAfter_is_when_it_fits",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^TestABrokenStoreFails$")
