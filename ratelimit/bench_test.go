@@ -105,35 +105,39 @@ func BenchmarkLimiterTake(b *testing.B) {
 // are at their limit.
 func BenchmarkBytesPerKey(b *testing.B) {
 	for _, n := range []int64{10, 100, 1000} {
+		b.Run(fmt.Sprintf("N=%d/burst", n), func(b *testing.B) { bytesPerKey(b, Charge{N: n, Burst: n, Cost: 1}, 1_000_000) })
 		for _, tt := range []struct {
 			name string
 			keys uint32
 			hits int64
 		}{{"1hit", 1_000_000, 1}, {"full", 50_000, n}} {
-			b.Run(fmt.Sprintf("N=%d/%s", n, tt.name), func(b *testing.B) {
-				var before, after runtime.MemStats
-				for b.Loop() {
-					runtime.GC()
-					runtime.ReadMemStats(&before)
-					s := newStore(b, MemoryConfig{MaxBytes: 4 << 30})
-					c := []Charge{{Rule: "ip", N: n, Per: time.Hour, Cost: tt.hits}}
-					st := make([]State, 1)
-					for i := range tt.keys {
-						c[0].Subject.Addr = addr(i)
-						if ok, err := s.TakeAll(b.Context(), c, st); !ok || err != nil {
-							b.Fatal(ok, err)
-						}
-					}
-					runtime.GC()
-					runtime.ReadMemStats(&after)
-					if windows, _ := s.Usage(); windows != int(tt.keys) {
-						b.Fatalf("%d windows", windows)
-					}
-				}
-				b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/float64(tt.keys), "B/key")
-			})
+			b.Run(fmt.Sprintf("N=%d/%s", n, tt.name), func(b *testing.B) { bytesPerKey(b, Charge{N: n, Cost: tt.hits}, tt.keys) })
 		}
 	}
+}
+
+func bytesPerKey(b *testing.B, one Charge, keys uint32) {
+	one.Rule, one.Per = "ip", time.Hour
+	var before, after runtime.MemStats
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		s := newStore(b, MemoryConfig{MaxBytes: 4 << 30})
+		c := []Charge{one}
+		st := make([]State, 1)
+		for i := range keys {
+			c[0].Subject.Addr = addr(i)
+			if ok, err := s.TakeAll(b.Context(), c, st); !ok || err != nil {
+				b.Fatal(ok, err)
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if windows, _ := s.Usage(); windows != int(keys) {
+			b.Fatalf("%d windows", windows)
+		}
+	}
+	b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/float64(keys), "B/key")
 }
 
 func BenchmarkWrap(b *testing.B) {

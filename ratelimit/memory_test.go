@@ -168,44 +168,64 @@ func TestAFullOverflowRefuses(t *testing.T) {
 	})
 }
 
-// An attacker who is blocked touches a million other keys to have its own
-// counter evicted. It stays blocked, the memory stays within its cap, and a
-// newcomer of another network is still admitted.
+// An attacker whose addresses are blocked touches a million others of its
+// network, none of them twice, to have its counters evicted. All stay blocked,
+// the memory stays within its cap, and newcomers of other networks are admitted.
 func TestFillingTheMemoryReleasesNobody(t *testing.T) {
 	s := newStore(t, MemoryConfig{MaxBytes: 1 << 20})
-	attacker := Charge{Rule: "ip", Subject: Subject{Addr: addr(0x0a000001)}, N: 5, Per: time.Hour, Cost: 1}
-	for take(t, s, attacker).Fits {
+	from := func(i uint32) Charge { // the i-th /64 of 2001:db8::/32
+		a := [16]byte{0x20, 0x01, 0x0d, 0xb8}
+		binary.BigEndian.PutUint32(a[4:], i)
+		return Charge{Rule: "ip", Subject: Subject{Addr: netip.AddrFrom16(a)}, N: 5, Per: time.Hour, Cost: 1}
+	}
+	const blocked = 100
+	for i := range uint32(blocked) {
+		for take(t, s, from(i)).Fits {
+		}
 	}
 	keys := uint32(1_000_000)
 	if raceEnabled {
 		keys = 100_000
 	}
-	perKey := map[uint32]int{}
+	admitted := 0
 	for i := range keys {
-		a := 0x0a000000 | i%(1<<16) | 1<<16
-		if take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(a)}, N: 5, Per: time.Hour, Cost: 1}).Fits {
-			perKey[a]++
+		if take(t, s, from(blocked+i)).Fits {
+			admitted++
 		}
 	}
-	if take(t, s, attacker).Fits {
-		t.Error("filling the memory released a blocked key")
-	}
-	for a, n := range perKey {
-		if n > 5 {
-			t.Fatalf("%v was admitted %d times", addr(a), n)
+	for i := range uint32(blocked) {
+		if take(t, s, from(i)).Fits {
+			t.Fatalf("filling the memory released %v", from(i).Subject.Addr)
 		}
 	}
-	if _, bytes := s.Usage(); bytes > 1<<20 {
+	windows, bytes := s.Usage()
+	if bytes > 1<<20 {
 		t.Errorf("%d bytes of a cap of 1 MiB", bytes)
 	}
-	refused := 0
-	for i := range uint32(256) {
-		if !take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: addr(0xc0000000 + i<<16)}, N: 5, Per: time.Hour, Cost: 1}).Fits {
-			refused++
-		}
+	// Each key with a window of its own, and 5 for the network in each shard.
+	if most := windows + 5*shardCount; admitted > most {
+		t.Errorf("%d of %d fresh keys were admitted by %d windows", admitted, keys, windows)
 	}
-	if refused > 64 {
-		t.Errorf("%d of 256 newcomers from other networks were starved", refused)
+	if windows < 1000 || admitted < windows/2 {
+		t.Errorf("%d admitted by %d windows: the memory was not filled", admitted, windows)
+	}
+	for name, newcomer := range map[string]func(i uint32) netip.Addr{
+		"IPv4": func(i uint32) netip.Addr { return addr(0xc0000000 + i<<16) },
+		"IPv6": func(i uint32) netip.Addr {
+			a := [16]byte{0x24}
+			binary.BigEndian.PutUint16(a[2:], uint16(i))
+			return netip.AddrFrom16(a)
+		},
+	} {
+		refused := 0
+		for i := range uint32(128) {
+			if !take(t, s, Charge{Rule: "ip", Subject: Subject{Addr: newcomer(i)}, N: 5, Per: time.Hour, Cost: 1}).Fits {
+				refused++
+			}
+		}
+		if refused > 32 {
+			t.Errorf("%d of 128 newcomers by %s from other networks were starved", refused, name)
+		}
 	}
 }
 
