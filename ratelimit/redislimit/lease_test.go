@@ -2,6 +2,7 @@ package redislimit_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -133,5 +134,64 @@ func TestASlotCostsOneRoundTripMore(t *testing.T) {
 	}
 	if got := writes.Load() - before; got != 20 {
 		t.Errorf("%d writes for 10 requests", got)
+	}
+}
+
+// A slot whose request outlives Redis is renewed in this node's memory, and in
+// Redis again when that is back: it is counted in one of them at a time.
+func TestARenewalInAnOutage(t *testing.T) {
+	srv, client, advance := mini(t)
+	s := newStore(t, client, func(c *redislimit.Config) { c.Namespace, c.Nodes = "test", 3 })
+	c := charge(9)
+	renew := func(c ratelimit.Charge, st []ratelimit.State) error {
+		return s.Renew(t.Context(), []ratelimit.Charge{c}, st)
+	}
+	_, taken := take(t, s, c)
+	held := []ratelimit.State{taken}
+
+	srv.SetError("LOADING Redis is loading the dataset in memory")
+	if err := renew(c, held); err != nil || !held[0].Degraded || held[0].At == 0 {
+		t.Fatalf("%+v, %v", held[0], err)
+	}
+	closed := c
+	closed.OnOutage = ratelimit.Closed
+	if err := renew(closed, []ratelimit.State{taken}); !errors.Is(err, ratelimit.ErrOutage) {
+		t.Errorf("a limit that is closed in an outage: %v", err)
+	}
+	if err := renew(c, held); err != nil || !held[0].Degraded {
+		t.Fatalf("renewed again: %+v, %v", held[0], err)
+	}
+	local := 0
+	for {
+		if ok, _ := take(t, s, c); !ok {
+			break
+		}
+		local++
+	}
+	if local != 2 { // ceil(8/3) without the one that is held
+		t.Errorf("%d admitted beside the slot that is held", local)
+	}
+
+	srv.SetError("")
+	advance(c.Per + c.Per/16) // what Redis counted before is over
+	until(t, "it is renewed in Redis", func() bool { return renew(c, held) == nil && !held[0].Degraded })
+	if held[0].At == 0 {
+		t.Fatalf("%+v", held[0])
+	}
+	peek := func() int64 {
+		var st [1]ratelimit.State
+		if _, err := s.PeekAll(t.Context(), []ratelimit.Charge{c}, st[:]); err != nil || st[0].Degraded {
+			t.Fatalf("%+v, %v", st[0], err)
+		}
+		return st[0].Remaining
+	}
+	if left := peek(); left != 8 {
+		t.Errorf("%d of 9 are left beside the slot", left)
+	}
+	if err := giveBack(s, t, c, held[0]); err != nil {
+		t.Fatal(err)
+	}
+	if left := peek(); left != 9 {
+		t.Errorf("%d of 9 are left after the slot was given back", left)
 	}
 }
