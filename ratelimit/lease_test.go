@@ -1,9 +1,12 @@
 package ratelimit_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -110,6 +113,51 @@ func TestTheSlotsOfAKilledNodeComeBackWithin30s(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 	})
+}
+
+// trouble is a store whose renewals panic, or wait for as long as they may.
+type trouble struct {
+	leases
+	panics, hangs bool
+}
+
+func (s *trouble) Renew(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) error {
+	if s.panics {
+		panic("a store's mistake")
+	}
+	if s.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return s.leases.Renew(ctx, cs, st)
+}
+
+func TestARenewalThatPanicsOrHangsHoldsUpNoRequest(t *testing.T) {
+	for name, store := range map[string]*trouble{"panics": {panics: true}, "hangs": {hangs: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := oneAtATime
+				store.Store = memoryStore(t)
+				cfg.Store = store
+				var log bytes.Buffer
+				cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				l := newLimiter(t, cfg)
+				start := time.Now()
+				w := get(l.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(15 * time.Second) })), "192.0.2.1:1", "/")
+				if took := time.Since(start); w.Code != 200 || took != 15*time.Second {
+					t.Errorf("%d after %v", w.Code, took)
+				}
+				time.Sleep(20 * time.Second) // the renewal has given up, and the slot is back
+				if w := get(l.Wrap(ok), "192.0.2.1:1", "/"); w.Code != 204 {
+					t.Errorf("afterwards: %d", w.Code)
+				}
+				time.Sleep(time.Minute)
+				if told := strings.Contains(log.String(), "the store panics"); told != store.panics {
+					t.Errorf("told of a panic: %t", told)
+				}
+			})
+		})
+	}
 }
 
 // A slot and the limits are taken together or not at all.

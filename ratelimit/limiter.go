@@ -348,7 +348,7 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 	if d.Allowed && take {
 		d.receipt.keep(w.states)
 		if i := len(w.charges) - 1; r.lease != nil {
-			r.lease.begin(l.leases, &w.charges[i], &w.states[i])
+			r.lease.begin(l, &w.charges[i], &w.states[i])
 		}
 	}
 	for i := range w.trial {
