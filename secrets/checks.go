@@ -94,6 +94,9 @@ func (l *Loader) Check() []hardening.Finding {
 			l.fixed, "mount the directory instead of the file: subPath mounts never change", rotation),
 		l.finding("HDN-SECRETS-024", hardening.Medium, "No secret comes from a dotenv file",
 			loaded(l.fromDotEnv), "mount the secrets, outside the source tree", storage),
+		l.finding("HDN-SECRETS-025", hardening.Medium, "No secret file can be replaced by another user",
+			loaded(func(it item) bool { return it.loose }),
+			"give file and directory to root or the service's user, writable by nobody else, or run elsewhere than in Development", storage),
 	}, l.checkRotation(status, where, rotation)...)
 }
 

@@ -66,6 +66,7 @@ func TestEveryFindingFlips(t *testing.T) {
 	}
 	t.Setenv("S", goodToken)
 	flipped := map[string]map[string]hardening.Finding{
+		"HDN-SECRETS-025": replaceable(t),
 		"HDN-SECRETS-001": load(&strict{}, secrets.Options{}, map[string]string{"R": dated(91)}, 0o400),
 		"HDN-SECRETS-002": load(&strict{}, secrets.Options{}, map[string]string{"R": generate(t)}, 0o400),
 		"HDN-SECRETS-003": load(&strict{}, secrets.Options{}, map[string]string{"R": dated(80)}, 0o400),
@@ -273,4 +274,29 @@ func TestADatedSecretIsNotProvenBesideALedgerThatCanNotBeUsed(t *testing.T) {
 		}
 		_ = l.Close()
 	}
+}
+
+// replaceable returns the findings of a Live that was taken over from a directory
+// that all may write.
+func replaceable(t *testing.T) map[string]hardening.Finding {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, dir, "L", rotation(0))
+	var cfg struct {
+		L *secrets.Live `secret:"L,kind=token"`
+	}
+	opts := from(secrets.Dir(dir))
+	opts.Environment = hardening.Development
+	l, err := secrets.Load(t.Context(), &cfg, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if f := byID(t, l)["HDN-SECRETS-025"]; !f.Passed {
+		t.Errorf("fails for a directory of our own: %s", f)
+	}
+	chmod(t, dir, 0o777)
+	write(t, dir, "L", rotation(1))
+	check(t, l.Reload(t.Context()))
+	return byID(t, l)
 }

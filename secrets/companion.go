@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/filepoll"
 )
 
@@ -59,7 +60,7 @@ func companions(path string) [3]string {
 // besideFile reads the companions of a file, which are what follows it in a
 // snapshot. Whoever may write them says how old a secret is, so they are judged
 // like the file itself.
-func besideFile(name string, files []filepoll.File) (d dates, bad *flaw) {
+func besideFile(name string, files []filepoll.File, environment hardening.Environment) (d dates, bad *flaw) {
 	for i, suffix := range [3]string{metaSuffix, createdSuffix, expiresSuffix} {
 		file := files[i]
 		if errors.Is(file.Err, filepoll.ErrMissing) {
@@ -71,6 +72,9 @@ func besideFile(name string, files []filepoll.File) (d dates, bad *flaw) {
 			bad = fileFlaw(file.Err)
 		} else {
 			_, bad = judgeMode(file, false, true)
+			if bad == nil {
+				d.loose, bad = judgeOwner(file, environment, d.loose)
+			}
 		}
 		switch {
 		case bad != nil:

@@ -17,6 +17,7 @@ import (
 type dates struct {
 	created, expires time.Time // zero: nothing is said
 	basis            string    // who says when it was made
+	loose            bool      // it stands in a file that another user can replace
 }
 
 func (d dates) silent() bool { return d.created.IsZero() && d.expires.IsZero() }

@@ -111,8 +111,9 @@
 // another. Not kept out: code in this process that calls Expose, a debugger or
 // a core dump, whoever may read the source of the secret. An exposed string
 // can not be wiped, nor can the copies that the Go runtime made of the
-// environment at the start. Development relaxes three rules only, and each use
-// of them is a failing finding: dotenv files, files readable by everyone, and
-// short or placeholder passwords, tokens and URLs. Keys are checked alike
+// environment at the start. Development relaxes four rules only, and each use
+// of them is a failing finding: dotenv files, files readable by everyone, files
+// that another user can replace, and short or placeholder passwords, tokens and
+// URLs. Keys are checked alike
 // everywhere.
 package secrets

@@ -60,7 +60,7 @@ func (l *load) keep(f *field, r *ref, value []byte, field reflect.Value) {
 	if p := r.place; p != nil {
 		it.origin = &origin{label: p.label, file: p.file, meta: p.meta, source: r.source, sum: maphash.Bytes(l.seed, value)}
 		if p.file != nil {
-			it.open, it.written = p.file.open, p.file.written
+			it.open, it.written, it.loose = p.file.open, p.file.written, p.file.loose || p.beside.loose
 		}
 	}
 	it.age = l.age(f, r, value)

@@ -110,6 +110,7 @@ type origin struct {
 	relaxed string    // rule that Development let pass
 	env     bool      // it came from the environment of the process
 	open    string    // "" or who else may read the file
+	loose   bool      // another user can replace the file or that of its dates
 	written time.Time // modification of the file
 	file    *fileRef  // nil: none
 	meta    *Meta     // what a provider said; nil: none was asked

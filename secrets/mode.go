@@ -3,6 +3,7 @@ package secrets
 import (
 	"runtime"
 
+	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/filepoll"
 )
 
@@ -20,10 +21,23 @@ func judgeMode(f filepoll.File, secret, allowReadable bool) (open string, bad *f
 		return "", nil
 	}
 	switch {
-	case inMemory(f.Real):
+	case filepoll.InMemory(f.Real):
 		return "everyone in the container", nil
 	case allowReadable:
 		return "every user of the machine", nil
 	}
 	return "", &flaw{reason: "may be read by every user of the machine", fix: "chmod 0400 the file"}
+}
+
+// judgeOwner refuses a file that someone other than root and this process can
+// replace. In Development it is let through, as loose; so is it if it was before.
+func judgeOwner(f filepoll.File, environment hardening.Environment, before bool) (loose bool, bad *flaw) {
+	reason, fix := filepoll.Replaceable(f)
+	switch {
+	case reason == "":
+		return before, nil
+	case environment == hardening.Development:
+		return true, nil
+	}
+	return false, &flaw{reason: reason, fix: fix}
 }

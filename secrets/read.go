@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/filepoll"
 )
 
@@ -49,7 +48,7 @@ func (s *search) read(ctx context.Context, opts *Options) filepoll.Snapshot {
 		case r.field != nil:
 			p.value = append(make([]byte, 0, len(file.Data)), file.Data...)
 			if p.file.dated {
-				p.beside, p.flaw = besideFile(r.field.name, beside)
+				p.beside, p.flaw = besideFile(r.field.name, beside, opts.Environment)
 			}
 			refs = append(refs, r)
 		default:
@@ -82,8 +81,8 @@ func (r *fileRef) judge(file filepoll.File, f *field, opts *Options) (bad *flaw)
 	r.written, r.real = file.Info.ModTime(), file.Real
 	secret := !r.sealed && (f == nil || f.target != toPublic)
 	r.open, bad = judgeMode(file, secret, opts.allowReadable())
-	if bad == nil && opts.Environment != hardening.Development {
-		bad = judgeOwner(file)
+	if bad == nil {
+		r.loose, bad = judgeOwner(file, opts.Environment, false)
 	}
 	return bad
 }

@@ -219,7 +219,7 @@ func (r *refresh) merge() ([]item, *liveSet) {
 	for _, u := range r.updates {
 		it := &items[u.item]
 		from := *it.origin
-		from.written, from.open, from.sum, from.renewed = u.written, u.open, u.sum, time.Now()
+		from.written, from.open, from.loose, from.sum, from.renewed = u.written, u.open, u.loose, u.sum, time.Now()
 		if u.meta != nil {
 			from.meta = u.meta
 		}

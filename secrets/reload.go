@@ -49,6 +49,7 @@ type look struct {
 	bad     *flaw
 	written time.Time
 	open    string
+	loose   bool
 	meta    *Meta
 	beside  dates
 }
@@ -69,7 +70,7 @@ func (l *Loader) applyFiles(ctx context.Context, s filepoll.Snapshot) error {
 			pairs, bad = w.file.split(ctx, file.Data)
 		}
 		for _, i := range w.items {
-			one := look{item: i, group: w.file.group, bad: bad, written: w.file.written, open: w.file.open}
+			one := look{item: i, group: w.file.group, bad: bad, written: w.file.written, open: w.file.open, loose: w.file.loose}
 			switch {
 			case bad != nil:
 			case w.file.split != nil:
@@ -79,7 +80,8 @@ func (l *Loader) applyFiles(ctx context.Context, s filepoll.Snapshot) error {
 			default:
 				one.value = file.Data
 				if w.file.dated {
-					one.beside, one.bad = besideFile(items[i].field.name, beside)
+					one.beside, one.bad = besideFile(items[i].field.name, beside, l.opts.Environment)
+					one.loose = one.loose || one.beside.loose
 				}
 			}
 			if w.file.named && one.bad == nil {

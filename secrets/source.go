@@ -82,6 +82,7 @@ type fileRef struct {
 	written time.Time
 	open    string // "" or who else may read the file
 	real    string // path behind all links
+	loose   bool   // another user can replace it, which Development lets pass
 }
 
 // pair is one entry of a file that holds several.
@@ -140,9 +141,10 @@ func (envSource) find(_ context.Context, s *search) {
 // On Unix the file, the directory that path names and the one the file really
 // stands in must belong to root or the user of this process, and nobody else may
 // write to those directories, unless they are sticky: whoever can replace a file
-// chooses the secret. That holds for the files of all sources, but not on tmpfs
+// chooses the secret. That holds for the files of all sources and those of
+// dates beside them, but not on tmpfs
 // and ramfs, where an agent with a user of its own writes for one pod, nor in
-// Development.
+// Development, where it is a failing finding.
 //
 // All files are read as one snapshot, so that the files of one Kubernetes mount
 // come from one generation of it, and are looked at again every

@@ -62,7 +62,8 @@ type Config struct {
 	IdentityVariable string
 	// IdentityFile is a file of identities, as age-keygen writes it, of at most
 	// 64 KiB, that others than owner and group may not read, and others than the
-	// owner may not write. It is read each time the encrypted file is opened, so
+	// owner may not write. On Unix it and its directory are judged by owner too, as
+	// the files of [secrets.Dir] are, and in Development as well. It is read each time the encrypted file is opened, so
 	// that both can be replaced together.
 	IdentityFile string
 	// PassphraseVariable names a variable of the environment that holds the
@@ -211,6 +212,9 @@ func readIdentities(path string) ([]age.Identity, error) {
 		return nil, fault("IdentityFile", got.Err.Error(), "name a file as age-keygen writes it")
 	case open(got.Info):
 		return nil, fault("IdentityFile", "may be read or written by others", "chmod 0400 the file")
+	}
+	if reason, fix := filepoll.Replaceable(got); reason != "" {
+		return nil, fault("IdentityFile", reason, fix)
 	}
 	return identities(got.Data)
 }

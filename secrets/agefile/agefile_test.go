@@ -19,6 +19,7 @@ import (
 	"filippo.io/age/armor"
 
 	"github.com/inovy/hardening"
+	"github.com/inovy/hardening/internal/filepoll"
 	"github.com/inovy/hardening/secrets"
 	"github.com/inovy/hardening/secrets/agefile"
 )
@@ -266,6 +267,34 @@ func TestWhatDoesNotOpenIsAFaultWithoutASecret(t *testing.T) {
 	}
 	if err := agefile.Encrypt(io.Discard, nil, id.String()); err == nil || strings.Contains(err.Error(), id.String()[20:30]) {
 		t.Errorf("an identity for a recipient: %v", err)
+	}
+}
+
+func TestAnIdentityThatOthersCanReplaceIsRefused(t *testing.T) {
+	id := identity(t)
+	sealed := seal(t, "S="+token, id.Recipient())
+	ids := put(t, "id", []byte(id.String()))
+	if runtime.GOOS == "windows" || filepoll.InMemory(ids) {
+		t.Skip("owners are judged on a disk of Unix")
+	}
+	cfg := agefile.Config{Path: put(t, "f", sealed), IdentityFile: ids}
+	if _, err := load(t, cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(ids), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, cfg); err == nil || !strings.Contains(err.Error(), "IdentityFile stands in a directory that group or others may write") {
+		t.Errorf("got %v", err)
+	}
+	if os.Geteuid() != 0 {
+		return // only root can give a file away
+	}
+	if err := errors.Join(os.Chmod(filepath.Dir(ids), 0o700), os.Chown(ids, 54321, -1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, cfg); err == nil || !strings.Contains(err.Error(), "IdentityFile is owned by another user") {
+		t.Errorf("got %v", err)
 	}
 }
 

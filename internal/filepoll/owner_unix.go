@@ -1,6 +1,6 @@
 //go:build unix
 
-package secrets
+package filepoll
 
 import (
 	"errors"
@@ -8,21 +8,19 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"github.com/inovy/hardening/internal/filepoll"
 )
 
-// judgeOwner refuses a file that someone other than root and this process can
-// replace: its owner, that of a directory it stands in, or whoever may write to
-// that directory. The directory is that of the path and, behind links, that of
+// Replaceable says why someone other than root and this process can replace a
+// file that was read, and what to do about it; "" if nobody can: its owner, that
+// of a directory it stands in, or whoever may write to that directory. The directory is that of the path and, behind links, that of
 // the file itself, which are two in a mount of Kubernetes. In a sticky directory
 // only its owner and that of the file can replace it.
 //
 // What is in memory is let through: there an agent in a container beside this
 // one, with a user of its own, writes for this process alone.
-func judgeOwner(f filepoll.File) *flaw {
-	if foreign(f.Info) && !inMemory(f.Real) {
-		return &flaw{reason: "is owned by another user, who can change it", fix: "give the file to root or to the user the service runs as"}
+func Replaceable(f File) (reason, fix string) {
+	if foreign(f.Info) && !InMemory(f.Real) {
+		return "is owned by another user, who can change it", "give the file to root or to the user the service runs as"
 	}
 	dirs := []string{filepath.Dir(f.Path)}
 	if real := filepath.Dir(f.Real); real != dirs[0] {
@@ -33,15 +31,15 @@ func judgeOwner(f filepoll.File) *flaw {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // a generation swapped away since it was read; the next look judges the new one
 		case err != nil:
-			return &flaw{reason: "stands in a directory that can not be looked at", fix: "check the mount and the modes on the way"}
-		case inMemory(dir):
+			return "stands in a directory that can not be looked at", "check the mount and the modes on the way"
+		case InMemory(dir):
 		case foreign(info):
-			return &flaw{reason: "stands in a directory that is owned by another user, who can replace the file", fix: "give the directory to root or to the user the service runs as"}
+			return "stands in a directory that is owned by another user, who can replace the file", "give the directory to root or to the user the service runs as"
 		case info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0:
-			return &flaw{reason: "stands in a directory that group or others may write, who can replace the file", fix: "chmod 0755 the directory, or stricter"}
+			return "stands in a directory that group or others may write, who can replace the file", "chmod 0755 the directory, or stricter"
 		}
 	}
-	return nil
+	return "", ""
 }
 
 // foreign reports whether a file belongs to neither root nor this process.

@@ -1,4 +1,4 @@
-package secrets
+package filepoll
 
 import "syscall"
 
@@ -8,8 +8,8 @@ const (
 	ramfsMagic = 0x858458f6
 )
 
-// inMemory reports whether path lies on tmpfs or ramfs.
-func inMemory(path string) bool {
+// InMemory reports whether path lies on tmpfs or ramfs.
+func InMemory(path string) bool {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(path, &st); err != nil {
 		return false
