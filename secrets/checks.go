@@ -81,9 +81,7 @@ func (l *Loader) Check() []hardening.Finding {
 		l.finding("HDN-SECRETS-008", hardening.Low, "No secret comes from the environment of the process",
 			loaded(func(it item) bool { return it.env }),
 			"mount it as a file and use Dir, or set NAME_FILE", storage),
-		l.finding("HDN-SECRETS-009", hardening.Medium, "A new key only opens before it is used, at least a minute long",
-			loaded(func(it item) bool { return it.ring != nil && it.field.activate < time.Minute }),
-			"drop activate= from the tags, so that every node learns a key before one uses it", keys),
+		l.activation(loaded(func(it item) bool { return it.ring != nil && it.field.activate < time.Minute }), keys),
 		l.finding("HDN-SECRETS-020", hardening.High, "The last look at each source found values that keep every rule",
 			l.failing(), "see the records secret_reload_fail, and put a good value there: the last one stays in use", rotation),
 		l.finding("HDN-SECRETS-021", hardening.Medium, "No secret waits for a restart to be rotated",
@@ -98,6 +96,21 @@ func (l *Loader) Check() []hardening.Finding {
 			loaded(func(it item) bool { return it.loose }),
 			"give file and directory to root or the service's user, writable by nobody else, or run elsewhere than in Development", storage),
 	}, l.checkRotation(status, where, rotation)...)
+}
+
+// activation is the finding about new keys, which says what it rests on.
+func (l *Loader) activation(short []string, keys []hardening.Control) hardening.Finding {
+	f := l.finding("HDN-SECRETS-009", hardening.Medium, "A new key only opens before it is used, at least a minute long",
+		short, "drop activate= from the tags, so that every node learns a key before one uses it", keys)
+	switch {
+	case len(l.distrusted()) > 0:
+		f.Observed += "; a key that a restart brings is taken by its date, because the ledger can not be used"
+	case l.opts.Ledger.path == "":
+		f.Observed += "; a key that a restart brings is taken by its date, because there is no Options.Ledger"
+	default:
+		f.Observed += "; counted from when the ledger saw a key first"
+	}
+	return f
 }
 
 // distrusted says why no date counts as proven: the ledger that would find a

@@ -87,7 +87,8 @@
 // beside others; tokens, certificates and vaults bring their dates along. An age
 // that nothing proves is reported as unproven, never as young. [Options.Ledger]
 // remembers when values were first seen, through restarts, and finds dates that
-// were changed without the value. When a secret becomes due or overdue, the
+// were changed without the value; without it a key that a restart brings to a
+// Ring is used by its written date, at once if that is old. When a secret becomes due or overdue, the
 // records secret_due and secret_overdue go to Audit, once, and subscribers hear
 // of it.
 //

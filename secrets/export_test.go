@@ -12,6 +12,3 @@ func (l *Loader) PretendMounted(paths ...string) {
 
 // RaceEnabled is whether the race detector runs, which allocates.
 const RaceEnabled = raceEnabled
-
-// InMemory is whether a path lies in memory, where some rules do not hold.
-func InMemory(path string) bool { return inMemory(path) }

@@ -15,7 +15,7 @@ import (
 
 func TestAFileThatAnotherUserCanReplaceIsRefused(t *testing.T) {
 	t.Attr("control", "ASVS v5.0.0-13.3.2")
-	if secrets.InMemory(t.TempDir()) {
+	if filepoll.InMemory(t.TempDir()) {
 		t.Skip("needs TMPDIR on a disk: what is in memory is not asked who owns it")
 	}
 	const other = 54321

@@ -32,8 +32,9 @@ type RingConfig struct {
 	// Activation is how long after its date a new key only opens, so that every
 	// node of a service has it before one of them uses it. For a key that a reload
 	// brings it counts from then, if that is later, and so does Grace for the one
-	// before it; what a ring holds from the start is taken by its dates. It does not apply
-	// to a key that is alone. Default: 10 minutes.
+	// before it; with an [Options.Ledger] also for a key that a restart brings. What
+	// a ring holds when it is first seen is taken by its dates. It does not apply to
+	// a key that is alone. Default: 10 minutes.
 	Activation time.Duration
 }
 
@@ -233,7 +234,7 @@ func (b *ringBox) look() *ringView {
 }
 
 // active is when a key becomes primary: the activation time after its date or, if
-// it came later, after this process learned it. Dates are days, and deployments
+// it came later, after this service learned it. Dates are days, and deployments
 // take as long as they take: by the date alone a key would seal at once what no
 // other node can open yet, and the one before it would be gone.
 func (k ringKey) active(activation time.Duration) time.Time {

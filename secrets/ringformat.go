@@ -11,7 +11,7 @@ import (
 type ringKey struct {
 	version int
 	created time.Time // zero if the entry has no date
-	learned time.Time // when a reload brought it; zero: it was there from the start
+	learned time.Time // when it came to the others, as a reload or the ledger saw; zero: it was there from the start
 	key     []byte
 }
 

@@ -64,3 +64,29 @@ func (r *Ring) restamped(keys []ringKey) (yes bool) {
 	})
 	return yes
 }
+
+// learn takes over when the ledger saw each version first: what came to keys that
+// it knew already is new, also if a restart brought it. What was there when the
+// ledger began to look is taken by its dates.
+func (r *Ring) learn(first map[int]time.Time) {
+	b := r.inner()
+	if b == nil {
+		return
+	}
+	var began time.Time
+	for _, t := range first {
+		began = earlier(began, t)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	moved := false
+	for i := range b.keys {
+		k := &b.keys[i]
+		if t := first[k.version]; t.After(began) && t.After(k.learned) {
+			k.learned, moved = t, true
+		}
+	}
+	if moved {
+		b.view.Store(b.at(time.Now(), b.view.Load().generation+1))
+	}
+}

@@ -1,6 +1,8 @@
 package secrets_test
 
 import (
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,4 +102,76 @@ func TestARotationIsNotClaimedByANewDateAlone(t *testing.T) {
 	if f := byID(t, l)["HDN-SECRETS-041"]; f.Passed {
 		t.Errorf("a new date on old values passes: %s", f)
 	}
+}
+
+// A restart is how most services get a key. By its date alone it would seal at
+// once what no other node can open, and the one before it would be gone.
+func TestAKeyThatARestartBringsIsActiveOnlyAfterAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(400 * 24 * time.Hour) // to a time that has a past
+		type config struct {
+			R *secrets.Ring `secret:"K,kind=key"`
+		}
+		dir, ledger := t.TempDir(), filepath.Join(t.TempDir(), "ledger")
+		start := func() (*secrets.Ring, *secrets.Loader) {
+			t.Helper()
+			var cfg config
+			opts := from(secrets.Dir(dir))
+			opts.Ledger, opts.PollInterval = secrets.FileLedger(ledger), time.Hour
+			l, err := secrets.Load(t.Context(), &cfg, opts)
+			check(t, err)
+			return cfg.R, l
+		}
+		observed := func(l *secrets.Loader, want string) {
+			t.Helper()
+			if f := byID(t, l)["HDN-SECRETS-009"]; !f.Passed || !strings.Contains(f.Observed, want) {
+				t.Errorf("%s", f)
+			}
+		}
+		// What was there before the ledger is taken by its dates.
+		one := "v1@2000-02-01:" + generate(t)
+		two := "v2@2000-03-01:" + generate(t)
+		write(t, dir, "K", two+","+one)
+		ring, l := start()
+		if got := l.Report()[0].Version; got != 2 {
+			t.Errorf("version %d is primary at the first start", got)
+		}
+		observed(l, "the ledger saw a key first")
+		before, err := ring.Seal([]byte("before"), nil)
+		check(t, err)
+		check(t, l.Close())
+		time.Sleep(time.Hour)
+
+		three := "v3@" + time.Now().UTC().Add(-8*24*time.Hour).Format(time.RFC3339) + ":" + generate(t) // longer ago than the grace time
+		write(t, dir, "K", three+","+two)
+		for range 3 { // restarts do not begin anew
+			ring, l = start()
+			if got := l.Report()[0].Version; got != 2 {
+				t.Errorf("version %d is primary right after the restart that brought 3", got)
+			}
+			if _, _, err := ring.Open(before, nil); err != nil {
+				t.Errorf("what was sealed before is lost: %v", err)
+			}
+			check(t, l.Close())
+			time.Sleep(3 * time.Minute)
+		}
+		time.Sleep(2 * time.Minute)
+		ring, l = start()
+		if got := l.Report()[0].Version; got != 3 {
+			t.Errorf("version %d is primary when 3 had its time", got)
+		}
+		if _, stale, err := ring.Open(before, nil); err != nil || !stale {
+			t.Errorf("what was sealed before: stale %t, %v", stale, err)
+		}
+		time.Sleep(7 * 24 * time.Hour)
+		if _, _, err := ring.Open(before, nil); err == nil {
+			t.Error("the key before opens after its grace time")
+		}
+		check(t, l.Close())
+
+		write(t, filepath.Dir(ledger), "ledger", "damaged")
+		_, l = start()
+		observed(l, "the ledger can not be used")
+		check(t, l.Close())
+	})
 }

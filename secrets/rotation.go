@@ -149,6 +149,13 @@ func (l *Loader) remember(ctx context.Context, st *state) {
 			}
 		}
 		st.items[i].age = &next
+		if ring := st.items[i].ring; ring != nil {
+			first := map[int]time.Time{}
+			for _, s := range next.seen {
+				first[s.version] = s.first
+			}
+			ring.learn(first)
+		}
 	}
 }
 

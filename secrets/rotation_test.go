@@ -559,7 +559,7 @@ func TestALedgerOutlivesTheProcess(t *testing.T) {
 		untilDay(91, time.Hour)
 		got = start("tk-Zx8Cv5Bn2Mq9Wd4Eh7Jy", "v2@2000-04-01:"+second+",v1:"+first, "2000-04-01")
 		is("rotated", got["TOKEN"], secrets.OK, secrets.Exact, 0, "")
-		is("rotated", got["RING"], secrets.OK, secrets.Exact, 0, "")
+		is("rotated, and not active yet", got["RING"], secrets.Overdue, secrets.AtLeast, 91, "")
 		untilDay(100, 0)
 		got = start("tk-9fKx3Lm8Tn2Qw5Rz7YbA4", "v2@2000-04-01:"+second+",v1:"+first, "2000-04-01")
 		is("another value with that date", got["TOKEN"], secrets.Unproven, secrets.AtLeast, 0, "without a new date")
