@@ -50,8 +50,8 @@ func errNoPath(path string) error {
 	return nil
 }
 
-// Put replaces the file. It refuses a checkpoint of another log, and one over
-// fewer records than the one it has.
+// Put replaces the file. It refuses a checkpoint of another log, one over fewer
+// records than the one it has, and another one over as many.
 func (a *FileAnchor) Put(_ context.Context, checkpoint []byte) error {
 	origin, size, err := anchored(checkpoint)
 	if err != nil {
@@ -67,11 +67,13 @@ func (a *FileAnchor) Put(_ context.Context, checkpoint []byte) error {
 		if err != nil || o != origin {
 			return fmt.Errorf("auditlog: %s is no anchor of this log", a.path)
 		}
-		if n > size {
+		switch {
+		case n > size:
 			return fmt.Errorf("%w: the anchor %s has seen %d records, and the log has %d", ErrTampered, a.path, n, size)
-		}
-		if bytes.Equal(before, checkpoint) {
+		case bytes.Equal(before, checkpoint):
 			return nil
+		case n == size: // signatures are deterministic: this is another history
+			return fmt.Errorf("%w: the anchor %s has seen other records among the first %d", ErrTampered, a.path, n)
 		}
 	}
 	return durable.Replace(a.path, checkpoint, 0o600)

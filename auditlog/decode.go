@@ -37,8 +37,10 @@ func head(record []byte) (kind string, at time.Time, err error) {
 	if !ok || !ok2 || !ok3 || len(k) > 32 {
 		return "", at, errors.New("the record has no envelope of version 1")
 	}
-	at, err = time.Parse(time.RFC3339Nano, string(t))
-	return string(k), at, err
+	if at, err = time.Parse(time.RFC3339Nano, string(t)); err != nil {
+		return "", at, errors.New("the record has no time") // the parser's words quote it
+	}
+	return string(k), at, nil
 }
 
 // control is the body of every kind but kindEvent.

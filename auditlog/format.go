@@ -109,6 +109,17 @@ func parseHeader(line []byte) (origin string, t *tree, e epoch, err error) {
 	return origin, t, e, nil
 }
 
+// formatOf returns the version that the first line of a file names, or 0.
+func formatOf(header []byte) int {
+	rest, ok := bytes.CutPrefix(header, []byte("H "+magic))
+	number, _, ok2 := bytes.Cut(rest, []byte{' '})
+	n, err := strconv.Atoi(string(number))
+	if !ok || !ok2 || err != nil || strconv.Itoa(n) != string(number) {
+		return 0
+	}
+	return n
+}
+
 // parseFrontier reads the size of a tree and the roots of its complete subtrees.
 func parseFrontier(size, roots []byte) (t *tree, err error) {
 	t = &tree{}

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,6 +38,17 @@ func (l *Log) Prove(ctx context.Context, seq int64) (*Proof, error) {
 // Prove is [Log.Prove] for a log in dir, which may be open elsewhere. It needs
 // the verifier key only. It returns [ErrTampered] if the log does not verify.
 func Prove(ctx context.Context, dir, key string, seq int64) (*Proof, error) {
+	for {
+		begins := prunedUpto(dir)
+		proof, err := prove(ctx, dir, key, seq)
+		if err == nil || ctx.Err() != nil || prunedUpto(dir) == begins {
+			return proof, err
+		}
+	}
+}
+
+// prove reads the log twice: to verify it, and for the hashes.
+func prove(ctx context.Context, dir, key string, seq int64) (*Proof, error) {
 	c, report, err := verifyChain(ctx, dir, key, VerifyOptions{})
 	if err != nil {
 		return nil, err
@@ -200,7 +210,7 @@ func (p *prover) read(ctx context.Context, dir, key string, size int64) error {
 }
 
 func (p *prover) segment(ctx context.Context, path string, seq, size int64) error {
-	f, err := os.Open(path) // #nosec G304 -- inside the directory of the log
+	f, err := openRegular(path)
 	if err != nil {
 		return err
 	}

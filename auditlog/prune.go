@@ -1,7 +1,6 @@
 package auditlog
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -79,7 +79,7 @@ func (l *Log) Prune(ctx context.Context) (r PruneReport, err error) {
 		if f != nil {
 			return r, fmt.Errorf("%w: %s line %d: %s; nothing was pruned", ErrTampered, f.file, f.line, f.reason)
 		}
-		if time.Since(c.signed.last) <= l.cfg.Retention {
+		if time.Since(c.signed.latest) <= l.cfg.Retention {
 			break
 		}
 		old, r.Upto = append(old, first), firsts[i+1]
@@ -121,18 +121,32 @@ func appendLink(b []byte, n int64, link string) []byte {
 // that are new since the last time.
 func (c *chain) writePruned(dir string, links []byte) error {
 	path := filepath.Join(dir, prunedName)
-	content := appendHeader(nil, c.origin, &c.signed.tree, c.signed.epoch)
-	content[0] = 'P'
-	content = append(append(content, c.last...), '\n')
-	before, err := os.ReadFile(path) // #nosec G304 -- inside the configured directory
+	header := appendHeader(nil, c.origin, &c.signed.tree, c.signed.epoch)
+	header[0] = 'P'
+	header = append(append(header, c.last...), '\n')
+	before, err := openRegular(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if i := bytes.Index(before, []byte("\nK ")); i >= 0 {
-		content = append(content, before[i+1:]...)
-	}
-	content = append(content, links...)
-	return durable.Replace(path, content, 0o600)
+	return durable.ReplaceWith(path, 0o600, func(w io.Writer) error {
+		if _, err := w.Write(header); err != nil {
+			return err
+		}
+		if before != nil { // its links, which may be of many years
+			defer before.Close()
+			in := newLines(before)
+			for range 2 {
+				if _, _, err := in.next(); err != nil {
+					return err
+				}
+			}
+			if _, err := io.Copy(w, in.r); err != nil {
+				return err
+			}
+		}
+		_, err := w.Write(links)
+		return err
+	})
 }
 
 // beginning is where the segments of a log begin.
@@ -147,31 +161,55 @@ func startChain(dir, key string) (*chain, beginning, error) {
 	if err != nil {
 		return nil, beginning{}, err
 	}
-	f, err := os.Open(filepath.Join(dir, prunedName)) // #nosec G304 -- inside the directory of the log
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, beginning{}, nil
-	}
-	if err != nil {
-		return nil, beginning{}, err
+	start, err := c.start(dir)
+	return c, start, err
+}
+
+// start moves an empty chain to the first record that is still there.
+func (c *chain) start(dir string) (beginning, error) {
+	f, err := openRegular(filepath.Join(dir, prunedName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return beginning{}, nil
+	case errors.Is(err, errIrregular):
+		return beginning{flaw: &flaw{StatusTampered, prunedName, 0, -1, errIrregular.Error()}}, nil
+	case err != nil:
+		return beginning{}, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, beginning{}, errors.Join(err, fmt.Errorf("%w: %s is no regular file", ErrTampered, prunedName))
-	}
 	line, status, reason, err := c.readPruned(f)
 	if err != nil {
-		return nil, beginning{}, err
+		return beginning{}, err
 	}
 	if reason != "" {
-		return c, beginning{flaw: &flaw{status, prunedName, line, -1, reason}}, nil
+		return beginning{flaw: &flaw{status, prunedName, line, -1, reason}}, nil
 	}
-	return c, beginning{size: c.signed.tree.size}, nil
+	return beginning{size: c.signed.tree.size}, nil
+}
+
+// prunedUpto returns where the log says that it begins, unverified: whoever
+// reads a log while it is pruned sees by it that it was.
+func prunedUpto(dir string) int64 {
+	f, err := openRegular(filepath.Join(dir, prunedName))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	header, complete, err := newLines(f).next()
+	if err != nil || !complete || len(header) == 0 {
+		return 0
+	}
+	_, t, _, err := parseHeader(slices.Concat([]byte{'H'}, header[1:]))
+	if err != nil {
+		return 0
+	}
+	return t.size
 }
 
 // readPruned follows the links from the first key to the one under which the
 // remaining segments begin.
 func (c *chain) readPruned(r io.Reader) (line int, status Status, reason string, err error) {
-	in := &lines{r: bufio.NewReaderSize(r, maxLine)}
+	in := newLines(r)
 	next := func() ([]byte, error) {
 		text, complete, err := in.next()
 		if err == nil && !complete || errors.Is(err, errLongLine) {
@@ -188,6 +226,9 @@ func (c *chain) readPruned(r io.Reader) (line int, status Status, reason string,
 		return bad("the file does not say where the log begins")
 	}
 	header[0] = 'H'
+	if n := formatOf(header); n > formatVersion {
+		return 1, StatusUnverifiable, fmt.Sprintf("the file is of format %d, and this version reads format %d: verify with a newer one", n, formatVersion), nil
+	}
 	origin, tree, last, perr := parseHeader(header)
 	if perr != nil {
 		return bad(perr.Error())
@@ -211,6 +252,10 @@ func (c *chain) readPruned(r io.Reader) (line int, status Status, reason string,
 		if !ok || e.n != c.read.epoch.n+1 {
 			return bad("the chain of keys is broken")
 		}
+		if c.trusting {
+			c.read.epoch = e
+			continue
+		}
 		if err := openLink(link, c.read.verifier, e); err != nil {
 			return bad(err.Error())
 		}
@@ -220,6 +265,9 @@ func (c *chain) readPruned(r io.Reader) (line int, status Status, reason string,
 	}
 	if c.read.epoch != last {
 		return bad("the chain of keys does not lead to the key under which the log goes on")
+	}
+	if err := c.read.enter(last, c.origin); err != nil {
+		return bad(err.Error())
 	}
 	cp, perr := openCheckpointLine(cpLine, c.read.verifier, c.origin)
 	if perr != nil {
@@ -255,9 +303,15 @@ func parseLink(line []byte) (e epoch, link string, ok bool) {
 }
 
 // afterPrune removes what a crash in the midst of a prune left, and holds the
-// segments against where the log begins.
+// segments against where the log begins. The signatures of years of epochs are
+// for Verify: they would keep a service from starting for half a minute.
 func (l *Log) afterPrune(firsts []int64) error {
-	_, start, err := startChain(l.cfg.Dir, l.key.First)
+	c, err := newChain(l.key.First)
+	if err != nil {
+		return err
+	}
+	c.trusting = true
+	start, err := c.start(l.cfg.Dir)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -56,7 +56,11 @@ func (l *Log) Query(ctx context.Context, filter Filter) iter.Seq2[Entry, error] 
 		}
 		q := query{ctx: ctx, filter: filter, yield: yield, keys: l.subjects}
 		if filter.Subject != "" {
-			r, known := l.subjects.find(filter.Subject)
+			r, known, err := l.subjects.find(filter.Subject)
+			if err != nil {
+				yield(Entry{}, fmt.Errorf("auditlog: %w", err))
+				return
+			}
 			if !known {
 				return
 			}
@@ -70,7 +74,11 @@ func (l *Log) Query(ctx context.Context, filter Filter) iter.Seq2[Entry, error] 
 			if first == end.first {
 				limit = end.bytes
 			}
-			if err := q.segment(filepath.Join(l.cfg.Dir, segmentName(first)), first, limit); err != nil {
+			err := q.segment(filepath.Join(l.cfg.Dir, segmentName(first)), first, limit)
+			if errors.Is(err, fs.ErrNotExist) && first < prunedUpto(l.cfg.Dir) {
+				continue // pruned since it was listed
+			}
+			if err != nil {
 				if !errors.Is(err, errStop) {
 					yield(Entry{}, err)
 				}
@@ -93,7 +101,7 @@ type query struct {
 
 // segment reads one file up to limit bytes; -1 is all of it.
 func (q *query) segment(path string, first, limit int64) error {
-	f, err := os.Open(path) // #nosec G304 -- inside the configured directory
+	f, err := openRegular(path)
 	if err != nil {
 		return err
 	}

@@ -69,11 +69,14 @@ type state struct {
 	recovered int64
 	lost      int64     // events that the log itself counts as lost
 	pruned    int64     // records below this were removed by policy
-	last      time.Time // latest time of a record
+	latest    time.Time // the latest that a record gives
+	newest    time.Time // of the newest record: clocks step, so it may be earlier
 
 	epoch    epoch
 	verifier note.Verifier // of epoch.key
 	next     *epoch        // named by the newest record; in force from the next checkpoint on
+
+	unknown *flaw // a record that this version does not understand, until a checkpoint says that it was written so
 }
 
 func (s *state) clone() state {
@@ -101,6 +104,8 @@ type chain struct {
 	read   state  // all records so far
 	signed state  // those under a checkpoint
 	last   []byte // C line of the newest checkpoint, without newline
+
+	trusting bool // the links between epochs that were pruned are taken as they stand
 
 	// For readers that want more than the verdict; nil if they do not.
 	onLink       func(e epoch, link string)         // an epoch's end
@@ -143,6 +148,9 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 	}
 	want := appendHeader(nil, c.origin, &c.read.tree, c.read.epoch)
 	if !complete || !bytes.Equal(header, want[:len(want)-1]) {
+		if n := formatOf(header); n > formatVersion { // what it says, only its own version can check
+			return t, &flaw{StatusUnverifiable, name, 1, -1, fmt.Sprintf("the segment is of format %d, and this version reads format %d: verify with a newer one", n, formatVersion)}, nil
+		}
 		return fault(1, "the header is not the one that belongs here")
 	}
 	if first > 0 {
@@ -190,7 +198,7 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 		// A crash leaves the beginning of what was being written, and, where
 		// the disk lost blocks, zeros. Anything else was done by somebody.
 		if newest && (err == nil && !complete || bytes.IndexByte(line, 0) >= 0) {
-			more, err := c.afterCrash(in)
+			more, err := c.afterCrash(ctx, in, t.offset+maxTail)
 			if err != nil {
 				return t, nil, err
 			}
@@ -207,17 +215,28 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 		return t, f, nil
 	}
 	t.bytes = in.off - t.offset
-	if t.bytes > 0 && !newest {
+	switch {
+	case t.bytes > 0 && !newest:
 		return fault(t.line, "the segment does not end with a checkpoint though another follows")
+	case t.bytes > maxTail:
+		return fault(t.line, "behind the last checkpoint stands more than the log writes at once")
 	}
 	c.read = c.signed.clone()
 	return t, nil, nil
 }
 
-// afterCrash reads what is left behind a broken line and reports whether a
-// line of the log's own is in it: then the break is not the end of the log.
-func (c *chain) afterCrash(in *lines) (more bool, err error) {
-	for {
+// maxTail is more than one write of the log holds: it is not a crash that
+// leaves a longer tail, and nobody need read a hole of a terabyte to its end.
+const maxTail = maxBatchBytes + 4*maxLine
+
+// afterCrash reads what is left behind a broken line, as far as limit, and
+// reports whether a line of the log's own is in it: then the break is not the
+// end of the log.
+func (c *chain) afterCrash(ctx context.Context, in *lines, limit int64) (more bool, err error) {
+	for in.off <= limit {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
 		line, complete, err := in.next()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -232,12 +251,17 @@ func (c *chain) afterCrash(in *lines) (more bool, err error) {
 			}
 		}
 	}
+	return false, nil
 }
 
 // record takes note of one record.
 func (c *chain) record(name string, line int, record []byte) *flaw {
+	// Not at once: whoever forges a record must not choose what is said of it.
 	unknown := func(reason string) *flaw {
-		return &flaw{StatusUnverifiable, name, line, c.read.tree.size - 1, reason + ": it was written by a newer version; verify with that"}
+		if c.read.unknown == nil {
+			c.read.unknown = &flaw{StatusUnverifiable, name, line, c.read.tree.size - 1, reason + ": it was written by a newer version; verify with that"}
+		}
+		return nil
 	}
 	kind, at, err := head(record)
 	if err != nil {
@@ -246,8 +270,9 @@ func (c *chain) record(name string, line int, record []byte) *flaw {
 	if c.begun.IsZero() {
 		c.begun = at
 	}
-	if at.After(c.read.last) {
-		c.read.last = at
+	c.read.newest = at
+	if at.After(c.read.latest) {
+		c.read.latest = at
 	}
 	if (kind == kindGenesis) != (c.read.tree.size == 1) {
 		return &flaw{StatusTampered, name, line, c.read.tree.size - 1, "only the first record begins a log"}
@@ -318,6 +343,8 @@ func (c *chain) checkpoint(name string, line int, text []byte) *flaw {
 	case cp.root != c.read.tree.root():
 		f.reason = fmt.Sprintf("records %d to %d are not those that the checkpoint was signed over", c.signed.tree.size, cp.size-1)
 		f.seq = c.signed.tree.size
+	case c.read.unknown != nil:
+		return c.read.unknown
 	default:
 		c.signer = c.read.epoch
 		if c.read.next != nil {

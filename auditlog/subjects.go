@@ -146,7 +146,8 @@ func parseRow(row []byte) (mac [sha256.Size]byte, r ref, key [32]byte, err error
 		if ok1 && ok2 && err == nil && len(id) == refBytes {
 			mac, key = m, k
 			copy(r[:], id)
-			if bytes.Equal(appendRow(nil, mac, r, key), row) {
+			half := (mac == [sha256.Size]byte{}) != (key == [32]byte{}) // an erasure takes both
+			if !half && bytes.Equal(appendRow(nil, mac, r, key), row) {
 				return mac, r, key, nil
 			}
 		}
@@ -196,21 +197,21 @@ func (s *subjects) of(id string) (*subject, error) {
 }
 
 // find returns the ref under which a person is in the log.
-func (s *subjects) find(id string) (r ref, known bool) {
+func (s *subjects) find(id string) (r ref, known bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.open[id]; p != nil {
-		return p.ref, true
+		return p.ref, true, nil
 	}
 	row, known := s.byMAC[s.mac(id)]
 	if !known {
-		return r, false
+		return r, false, nil
 	}
 	p, err := s.rowLocked(row)
 	if err != nil {
-		return r, false
+		return r, false, err
 	}
-	return p.ref, true
+	return p.ref, true, nil
 }
 
 // by returns the key for a ref. It is nil if the person was erased.

@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,14 +31,16 @@ const (
 type VerifyOptions struct {
 	_ [0]func()
 
-	// MaxAge is how old the newest signed record may be. Default: any age.
-	// Whoever removes the newest records together with their checkpoints
-	// leaves a log that verifies; on a busy log its age gives that away.
+	// MaxAge is how old the newest signed record may be, and how far ahead of
+	// this machine's clock. Default: any age. Whoever removes the newest records
+	// together with their checkpoints leaves a log that verifies; its age gives
+	// that away, because also a quiet log signs every quarter of an hour.
 	MaxAge time.Duration
 
 	// Anchor is a checkpoint of the log that was kept elsewhere, as an [Anchor]
-	// got it. Default: none. The log must hold what it was signed over, and
-	// more.
+	// got it. Default: none. The log must hold what it was signed over; one over
+	// records that were all pruned since can not say so. Empty and not nil is an
+	// error: whoever emptied the anchor's file must not have it passed over.
 	Anchor []byte
 
 	// Progress is called now and then with the bytes read so far and in all.
@@ -110,49 +113,61 @@ func Verify(ctx context.Context, dir, key string, opts VerifyOptions) (*VerifyRe
 	return r, err
 }
 
+// verifyChain verifies the log again if it was pruned meanwhile.
 func verifyChain(ctx context.Context, dir, key string, opts VerifyOptions) (*chain, *VerifyReport, error) {
 	if opts.MaxAge < 0 {
 		return nil, nil, fmt.Errorf("auditlog: VerifyOptions.MaxAge %v is negative", opts.MaxAge)
 	}
-	c, start, err := startChain(dir, key)
-	if err != nil {
-		return nil, nil, err
+	for {
+		begins := prunedUpto(dir)
+		c, start, err := startChain(dir, key)
+		if err != nil {
+			return nil, nil, err
+		}
+		r, err := c.verify(ctx, dir, start, opts)
+		if (err == nil && r.Status == StatusOK) || ctx.Err() != nil || prunedUpto(dir) == begins {
+			return c, r, err
+		}
 	}
+}
+
+// verify reads the log from start on.
+func (c *chain) verify(ctx context.Context, dir string, start beginning, opts VerifyOptions) (*VerifyReport, error) {
 	r := &VerifyReport{Status: StatusOK, Seq: -1, Origin: c.origin, Pruned: start.size}
 	anchor, err := newAnchored(opts.Anchor, c)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c.onCheckpoint = anchor.meet
 	firsts, err := segments(dir)
 	if errors.Is(err, ErrTampered) {
 		r.Status, r.Reason = StatusTampered, err.Error()
-		return c, r, nil
+		return r, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for len(firsts) > 0 && firsts[0] < start.size {
 		firsts = firsts[1:] // pruned, and a crash came before it was removed
 	}
 	f := start.flaw
 	if len(firsts) == 0 {
-		r.Status, r.Reason = StatusUnverifiable, "there is no segment in this directory"
-		if start.size > 0 {
-			r.Status, r.Reason = StatusTampered, "all segments behind those that were pruned are gone"
-		}
-		return c, r, nil
+		r.gone(start, anchor)
+		return r, nil
 	}
 	if f == nil && start.size == 0 {
 		if f, err = c.begunWith(filepath.Join(dir, segmentName(firsts[0]))); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
+	}
+	if f == nil && start.size > 0 {
+		f = anchor.meet(checkpoint{size: start.size, root: c.signed.tree.root()}, &flaw{StatusTampered, prunedName, 1, -1, ""})
 	}
 	c.progress = newProgress(dir, firsts, opts.Progress)
 	for i := 0; f == nil && i < len(firsts); i++ {
 		var t tail
 		if t, f, err = c.file(ctx, dir, firsts[i], i == len(firsts)-1); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		r.Segments++
 		if t.bytes > 0 && f == nil {
@@ -167,26 +182,52 @@ func verifyChain(ctx context.Context, dir, key string, opts VerifyOptions) (*cha
 	r.fill(c)
 	if f != nil && f.status != StatusTornTail {
 		r.fault(f)
-		return c, r, nil
+		return r, nil
 	}
 	if worse := anchor.verdict(c); worse != nil {
 		r.Missing = max(anchor.cp.size-c.signed.tree.size, 0)
 		f = worse
 	}
-	switch age := time.Since(r.Newest); {
-	case f != nil:
+	if f != nil {
 		r.fault(f)
-	case opts.MaxAge > 0 && age > opts.MaxAge:
-		r.Status = StatusStale
-		r.Reason = fmt.Sprintf("the newest record is %v old, more than %v: nothing happened since, or newer records were removed", age.Round(time.Second), opts.MaxAge)
+		return r, nil
 	}
-	return c, r, nil
+	r.age(opts.MaxAge)
+	return r, nil
+}
+
+// gone says what a directory without a segment amounts to.
+func (r *VerifyReport) gone(start beginning, anchor *anchoredAt) {
+	r.Missing = max(anchor.cp.size-start.size, 0)
+	switch {
+	case start.flaw != nil:
+		r.fault(start.flaw)
+	case start.size > 0:
+		r.Status, r.Reason = StatusTampered, "all segments behind those that were pruned are gone"
+	case r.Missing > 0:
+		r.Status, r.Reason = StatusBehindAnchor, fmt.Sprintf("there is no segment in this directory, and the anchor saw %d records", r.Missing)
+	default:
+		r.Status, r.Reason = StatusUnverifiable, "there is no segment in this directory"
+	}
+}
+
+// age holds the newest record against the limit; 0 is none.
+func (r *VerifyReport) age(limit time.Duration) {
+	switch age := time.Since(r.Newest); {
+	case limit == 0:
+	case age > limit:
+		r.Status = StatusStale
+		r.Reason = fmt.Sprintf("the newest record is %v old, more than %v: nothing happened since, or newer records were removed", age.Round(time.Second), limit)
+	case age < -limit:
+		r.Status = StatusStale
+		r.Reason = fmt.Sprintf("the newest record is dated %v from now: its clock or this one is wrong, and its age says nothing", -age.Round(time.Second))
+	}
 }
 
 func (r *VerifyReport) fill(c *chain) {
 	s := &c.signed
 	r.Size, r.Events, r.Recovered, r.Lost = s.tree.size, s.events, s.recovered, s.lost
-	r.Newest, r.Root = s.last, s.tree.root().String()
+	r.Newest, r.Root = s.newest, s.tree.root().String()
 	r.Epoch, r.Key = c.signer.n, c.signer.key
 }
 
@@ -202,7 +243,7 @@ type anchoredAt struct {
 
 func newAnchored(text []byte, c *chain) (*anchoredAt, error) {
 	a := &anchoredAt{}
-	if len(text) == 0 {
+	if text == nil {
 		return a, nil
 	}
 	signed, _, ok := strings.Cut(string(text), "\n\n")
@@ -229,8 +270,10 @@ func (a *anchoredAt) meet(c checkpoint, at *flaw) *flaw {
 func (a *anchoredAt) verdict(c *chain) *flaw {
 	n := c.signed.tree.size
 	switch {
-	case a.cp.size == 0 || a.met || a.cp.size <= c.startSize:
+	case a.cp.size == 0 || a.met:
 		return nil
+	case a.cp.size < c.startSize:
+		return &flaw{StatusUnverifiable, "", 0, -1, fmt.Sprintf("the anchor saw %d records, all of which were pruned since: it says nothing of those that are there; a newer one does", a.cp.size)}
 	case a.cp.size > n:
 		return &flaw{StatusBehindAnchor, "", 0, -1, fmt.Sprintf("the log has %d records, and the anchor saw %d: %d were removed", n, a.cp.size, a.cp.size-n)}
 	}
@@ -266,31 +309,41 @@ func (p *progress) add(n int) {
 	}
 }
 
-// begunWith finds a log of another key, which nobody need have changed.
+// begunWith finds a log of another key, which nobody need have changed: its
+// first checkpoint verifies under the key that its first record names.
 func (c *chain) begunWith(path string) (*flaw, error) {
-	f, err := os.Open(path) // #nosec G304 -- inside the directory to verify
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	name := filepath.Base(path)
 	in := newLines(f)
-	if _, complete, err := in.next(); err != nil || !complete {
-		return nil, nil // the reader that follows says what is wrong
+	var text [3][]byte // header, first record, its checkpoint
+	for i := range text {
+		line, complete, err := in.next()
+		if err != nil || !complete {
+			return nil, nil // the reader that follows says what is wrong
+		}
+		text[i] = bytes.Clone(line)
 	}
-	line, complete, err := in.next()
-	if err != nil || !complete {
-		return nil, nil
-	}
-	record, _, err := parseRecordLine(line, 0)
+	record, h, err := parseRecordLine(text[1], 0)
 	if err != nil {
 		return nil, nil
 	}
 	g, err := parseControl(record)
-	if err == nil && g.VKey != c.key {
-		return &flaw{StatusUnverifiable, name, 2, 0, "the log was begun with another key: either this is not its key, or this is not the log"}, nil
+	if err != nil || g.VKey == c.key {
+		return nil, nil
 	}
-	return nil, nil
+	other, err := newChain(g.VKey)
+	if err != nil {
+		return nil, nil
+	}
+	other.read.tree.add(h)
+	cp, err := openCheckpointLine(text[2], other.read.verifier, other.origin)
+	if err != nil || cp.size != 1 || cp.root != other.read.tree.root() {
+		return nil, nil
+	}
+	return &flaw{StatusUnverifiable, filepath.Base(path), 2, 0, "the log was begun with another key: either this is not its key, or this is not the log"}, nil
 }
 
 // settle is how long a tail that no checkpoint covers may stay so in a log that
@@ -319,7 +372,7 @@ func (c *chain) file(ctx context.Context, dir string, first int64, newest bool) 
 
 // once reads one segment as large as it is now, and returns that size.
 func (c *chain) once(ctx context.Context, path string, newest bool, t *tail, f **flaw) (size int64, err error) {
-	file, err := os.Open(path) // #nosec G304 -- inside the directory to verify
+	file, err := openRegular(path)
 	if err != nil {
 		return 0, err
 	}

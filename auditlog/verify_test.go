@@ -102,7 +102,8 @@ func TestVerifySaysWhatWasDone(t *testing.T) {
 		"another log's records":         {join(lines[:7]) + join(strings.SplitAfter(string(other), "\n")[7:]), StatusTampered, 9},
 		"the header of another log":     {strings.SplitAfter(string(other), "\n")[0] + join(lines[1:]), StatusTampered, 1},
 		"no header":                     {join(lines[1:]), StatusTampered, 1},
-		"a newer format":                {strings.Replace(string(text), magic+"1", magic+"2", 1), StatusTampered, 1},
+		"a newer format":                {strings.Replace(string(text), magic+"1", magic+"2", 1), StatusUnverifiable, 1},
+		"a format that never was":       {strings.Replace(string(text), magic+"1", magic+"01", 1), StatusTampered, 1},
 		"half of the last checkpoint":   {string(text[:len(text)-30]), StatusTornTail, len(lines) - 1},
 		"the last checkpoint removed":   {join(lines[:len(lines)-1]), StatusTornTail, len(lines) - 1},
 		"the newest records cut off":    {join(lines[:9]), StatusOK, 0}, // only age or an anchor can tell

@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ func Create(path string, data []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := fill(f, data, 0o600); err != nil {
+	if err := fill(f, all(data), 0o600); err != nil {
 		_ = os.Remove(path) // half a file is in the way of the next try
 		return err
 	}
@@ -27,22 +28,34 @@ func Create(path string, data []byte) (err error) {
 // Replace puts data in place of a file, with mode, and returns when it is on the
 // disk. Readers see the old content or the new.
 func Replace(path string, data []byte, mode fs.FileMode) error {
-	return place(path, data, mode, os.Rename)
+	return place(path, all(data), mode, os.Rename)
+}
+
+// ReplaceWith is Replace for content that is too large to hold: write writes it.
+func ReplaceWith(path string, mode fs.FileMode, write func(io.Writer) error) error {
+	return place(path, write, mode, os.Rename)
 }
 
 // CreateWhole is Create for files that others read while they are made: they
 // see nothing or everything. It needs a file system with hard links.
 func CreateWhole(path string, data []byte, mode fs.FileMode) error {
-	return place(path, data, mode, os.Link) // a link, unlike a rename, never replaces
+	return place(path, all(data), mode, os.Link) // a link, unlike a rename, never replaces
 }
 
-func place(path string, data []byte, mode fs.FileMode, put func(from, to string) error) error {
+func all(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}
+}
+
+func place(path string, write func(io.Writer) error, mode fs.FileMode, put func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // mode 0600, a new name, never through a link
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // of no effect after a rename
-	if err := fill(f, data, mode); err != nil {
+	if err := fill(f, write, mode); err != nil {
 		return err
 	}
 	if err := put(f.Name(), path); err != nil {
@@ -51,8 +64,8 @@ func place(path string, data []byte, mode fs.FileMode, put func(from, to string)
 	return SyncDir(filepath.Dir(path))
 }
 
-func fill(f *os.File, data []byte, mode fs.FileMode) error {
-	_, err := f.Write(data)
+func fill(f *os.File, write func(io.Writer) error, mode fs.FileMode) error {
+	err := write(f)
 	if err == nil && runtime.GOOS != "windows" {
 		err = f.Chmod(mode)
 	}
