@@ -2,6 +2,7 @@ package durable_test
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,5 +85,36 @@ func leftovers(t *testing.T, dir string) {
 	t.Helper()
 	if left, _ := filepath.Glob(filepath.Join(dir, ".tmp-*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestAReplacementThatFailsHalfWayLeavesTheOldFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	if err := durable.Replace(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("the source broke off")
+	err := durable.ReplaceWith(path, 0o600, func(w io.Writer) error {
+		_, _ = w.Write([]byte("half of what is n"))
+		return broken
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("ReplaceWith: %v", err)
+	}
+	if got, err := os.ReadFile(path); string(got) != "old" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if all, _ := os.ReadDir(dir); len(all) != 1 {
+		t.Errorf("%d files are left", len(all))
+	}
+	if err := durable.ReplaceWith(path, 0o600, func(w io.Writer) error {
+		_, err := w.Write([]byte("new"))
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if got, _ := os.ReadFile(path); string(got) != "new" {
+		t.Errorf("%q", got)
 	}
 }
