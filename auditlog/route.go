@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	slogmulti "github.com/samber/slog-multi"
 
@@ -42,8 +43,13 @@ type RouteConfig struct {
 	// Default: none.
 	Alert func(rec slog.Record, dropped int)
 
+	// AlertInterval is how long a call of Alert begins after the one before at
+	// the soonest, so that a flood of records is no flood of pages. Close does
+	// not wait for it. Default: 0, as fast as Alert returns.
+	AlertInterval time.Duration
+
 	// OnError is told when a handler fails or panics, because slog.Logger drops
-	// errors. It must not log through the route. Default: a line on standard
+	// errors. It must not log through the route; a panic of its own is dropped. Default: a line on standard
 	// error, as [slog.TextHandler] writes it.
 	OnError func(ctx context.Context, err error)
 }
@@ -70,6 +76,9 @@ func NewRoute(cfg RouteConfig) (*Route, error) {
 	if cfg.Errors != nil && (isNilPointer(cfg.Errors) || isDefaultHandler(cfg.Errors)) {
 		f.Missing("Errors", "holds a nil pointer or slog's built-in default handler", "leave it nil, or pass slog.NewJSONHandler")
 	}
+	if cfg.AlertInterval < 0 {
+		f.Add("AlertInterval", cfg.AlertInterval, "is negative", "leave it zero, or set how far apart alerts shall be")
+	}
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
@@ -87,6 +96,11 @@ func NewRoute(cfg RouteConfig) (*Route, error) {
 			fallback.ErrorContext(ctx, "auditlog: a log handler failed", "error", err)
 		}
 	}
+	told := onError
+	onError = func(ctx context.Context, err error) {
+		defer func() { _ = recover() }() // it would end the caller's log call, or the process
+		told(ctx, err)
+	}
 	guard := func(h slog.Handler) slog.Handler { return &guarded{next: h, onError: onError} }
 	router := slogmulti.Router()
 	for _, h := range cfg.All {
@@ -97,7 +111,7 @@ func NewRoute(cfg RouteConfig) (*Route, error) {
 	}
 	route := &Route{}
 	if cfg.Alert != nil {
-		route.alerts = startAlerts(cfg.Alert, onError)
+		route.alerts = startAlerts(cfg.Alert, cfg.AlertInterval, onError)
 		router = router.Add(route.alerts, atLeast(event.LevelCritical))
 	}
 	route.handler = r.Handler(router.Handler()) // outermost, and only once made: nothing is behind it unredacted
@@ -131,8 +145,8 @@ func Failover(handlers ...slog.Handler) (slog.Handler, error) {
 	}
 	all := make([]slog.Handler, len(handlers))
 	for i, h := range handlers {
-		if h == nil || isNilPointer(h) {
-			f.Missing(fmt.Sprintf("handlers[%d]", i), "is nil", "pass a handler that was made")
+		if h == nil || isNilPointer(h) || isDefaultHandler(h) {
+			f.Missing(fmt.Sprintf("handlers[%d]", i), "is nil or slog's built-in default handler", "pass slog.NewJSONHandler or slog.NewTextHandler")
 			continue
 		}
 		all[i] = &guarded{next: h, must: true}
@@ -228,50 +242,58 @@ func (g *guarded) with(derive func() slog.Handler) (h slog.Handler) {
 
 // alerts calls a hook for each record, on a goroutine of its own.
 type alerts struct {
-	queue   chan slog.Record
-	dropped *atomic.Int64
-	closing chan struct{}
-	once    *sync.Once
+	*alertQueue
+	with []step
+}
+
+// alertQueue is what all handlers of one hook share.
+type alertQueue struct {
+	dropped atomic.Int64
 	done    chan struct{}
-	with    []step
+
+	mu      sync.RWMutex // held to put a record into the queue, and to close it
+	closing bool
+	closed  chan struct{}
+	queue   chan slog.Record
 }
 
 const maxAlerts = 64
 
-func startAlerts(hook func(slog.Record, int), onError func(context.Context, error)) *alerts {
-	a := &alerts{queue: make(chan slog.Record, maxAlerts), dropped: new(atomic.Int64), closing: make(chan struct{}), once: new(sync.Once), done: make(chan struct{})}
+func startAlerts(hook func(slog.Record, int), interval time.Duration, onError func(context.Context, error)) *alerts {
+	q := &alertQueue{queue: make(chan slog.Record, maxAlerts), closed: make(chan struct{}), done: make(chan struct{})}
 	call := func(rec slog.Record) {
 		defer func() {
 			if p := recover(); p != nil {
 				onError(context.Background(), fmt.Errorf("auditlog: the alert hook panicked with a %T", p))
 			}
 		}()
-		hook(rec, int(a.dropped.Swap(0)))
+		hook(rec, int(q.dropped.Swap(0)))
 	}
 	go func() {
-		defer close(a.done)
-		for {
+		defer close(q.done)
+		for rec := range q.queue {
+			next := time.NewTimer(interval)
+			call(rec)
 			select {
-			case rec := <-a.queue:
-				call(rec)
-			case <-a.closing:
-				for {
-					select {
-					case rec := <-a.queue:
-						call(rec)
-					default:
-						return
-					}
-				}
+			case <-next.C:
+			case <-q.closed: // what is left is told without a pause
+				next.Stop()
 			}
 		}
 	}()
-	return a
+	return &alerts{alertQueue: q}
 }
 
-func (a *alerts) close() {
-	a.once.Do(func() { close(a.closing) })
-	<-a.done
+// close returns when every alert that Handle took is told.
+func (q *alertQueue) close() {
+	q.mu.Lock()
+	if !q.closing {
+		q.closing = true
+		close(q.closed)
+		close(q.queue)
+	}
+	q.mu.Unlock()
+	<-q.done
 }
 
 func (a *alerts) Enabled(_ context.Context, level slog.Level) bool {
@@ -279,11 +301,6 @@ func (a *alerts) Enabled(_ context.Context, level slog.Level) bool {
 }
 
 func (a *alerts) Handle(_ context.Context, rec slog.Record) error {
-	select {
-	case <-a.closing: // nobody would hear of it
-		return errors.New("auditlog: the route is closed: the alert hook is not called any more")
-	default:
-	}
 	out := slog.NewRecord(rec.Time, rec.Level, rec.Message, rec.PC)
 	var own []slog.Attr
 	rec.Attrs(func(at slog.Attr) bool {
@@ -291,6 +308,11 @@ func (a *alerts) Handle(_ context.Context, rec slog.Record) error {
 		return true
 	})
 	out.AddAttrs(nest(a.with, own)...)
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.closing { // nobody would hear of it
+		return errors.New("auditlog: the route is closed: the alert hook is not called any more")
+	}
 	select {
 	case a.queue <- out:
 	default:

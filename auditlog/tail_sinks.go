@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	neturl "net/url"
 	"os"
 	"strconv"
 	"sync"
@@ -42,21 +44,33 @@ func appendLines(b []byte, lines []Line) []byte {
 }
 
 // HTTPSink posts records as newline-delimited JSON (application/x-ndjson) to
-// url. Any answer but 2xx is an error, and they are sent again; the header
+// url: https, or http to this machine. Any answer but 2xx is an error, and they
+// are sent again; a redirect is not followed, because it would send the records
+// elsewhere or turn the POST into a GET that carries none. The header
 // Idempotency-Key names the first and last of them. client is what sends; give
-// it a timeout and verified TLS.
+// it a timeout and verified TLS. Its CheckRedirect is not used.
 func HTTPSink(client *http.Client, url string) (Sink, error) {
 	f := faults.For(room)
 	if client == nil {
 		f.Missing("client", "is nil", "pass an http.Client with a Timeout")
 	}
-	if _, err := http.NewRequest(http.MethodPost, url, nil); err != nil || url == "" {
-		f.Missing("url", "is not a URL", "pass an https URL")
+	switch u, err := neturl.Parse(url); {
+	case err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http":
+		f.Missing("url", "is not a URL of a server", "pass an https URL")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		f.Missing("url", "sends records over the network in the clear", "pass an https URL; http is for a collector on this machine, by 127.0.0.1, ::1 or localhost")
 	}
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	return httpSink{client, url}, nil
+	own := *client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return httpSink{&own, url}, nil
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback() || host == "localhost"
 }
 
 type httpSink struct {
@@ -85,8 +99,12 @@ func (s httpSink) Send(ctx context.Context, lines []Line) error {
 
 // SyslogSink sends records by RFC 5424, each counted by octets (RFC 6587
 // section 3.4.1), facility 13 (log audit), over the connections that dial
-// makes: use TLS (RFC 5425). Its last message may be lost with a connection,
-// because syslog has no answer; a gap in seq at the receiver shows that.
+// makes: use TLS (RFC 5425), as the DialContext of a [tls.Dialer] does. dial and
+// each write have 10 seconds. A connection that the receiver has closed is
+// noticed before records are written to it. What was sent just before a
+// connection breaks may be lost all the same, because syslog has no answer; a
+// gap in seq at the receiver shows that. A message is as long as its record;
+// RFC 5425 asks receivers to take 8192 bytes, so set theirs to the largest event.
 func SyslogSink(dial func(context.Context) (net.Conn, error), app string) (Sink, error) {
 	f := faults.For(room)
 	if dial == nil {
@@ -116,12 +134,20 @@ type syslogSink struct {
 const syslogTimeout = 10 * time.Second
 
 func (s *syslogSink) Send(ctx context.Context, lines []Line) error {
+	ctx, cancel := context.WithTimeout(ctx, syslogTimeout)
+	defer cancel()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.conn != nil && closed(s.conn) {
+		s.drop()
+	}
 	if s.conn == nil {
 		conn, err := s.dial(ctx)
 		if err != nil {
 			return fmt.Errorf("dial: %T", err)
+		}
+		if conn == nil {
+			return errors.New("dial gave no connection and no error")
 		}
 		s.conn = conn
 	}
@@ -131,18 +157,44 @@ func (s *syslogSink) Send(ctx context.Context, lines []Line) error {
 		b = strconv.AppendInt(b, int64(len(m)), 10)
 		b = append(append(b, ' '), m...)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	err := s.conn.SetWriteDeadline(time.Now().Add(syslogTimeout))
-	if err == nil {
-		_, err = s.conn.Write(b)
-	}
-	if err != nil {
-		_ = s.conn.Close()
-		s.conn = nil
+	if err := write(ctx, s.conn, b); err != nil {
+		s.drop()
 		return fmt.Errorf("write: %T", err)
 	}
 	return nil
+}
+
+// write returns when b is written, or with an error once ctx has ended. The
+// connection is of no use after an error.
+func write(ctx context.Context, conn net.Conn, b []byte) error {
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_ = conn.SetWriteDeadline(time.Unix(1, 0))
+	})
+	_, err := conn.Write(b)
+	if !stop() { // it must not come late, to the next write
+		<-ended
+		if err == nil {
+			err = ctx.Err()
+		}
+	}
+	return err
+}
+
+// closed reports whether the receiver has closed the connection. A receiver of
+// syslog sends nothing.
+func closed(conn net.Conn) bool {
+	if conn.SetReadDeadline(time.Now().Add(time.Millisecond)) != nil {
+		return true
+	}
+	_, err := conn.Read(make([]byte, 1))
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func (s *syslogSink) drop() {
+	_ = s.conn.Close()
+	s.conn = nil
 }
 
 // message writes a record; its JSON has no line breaks and no control characters.
