@@ -129,7 +129,7 @@ func TestAllocationsPerRequest(t *testing.T) {
 		{"a nonce allocates state, request and policy", root.Wrap(nothing), 3},
 		{"strict costs no more", must(headers.New(headers.Strict())).Wrap(nothing), 3},
 		{"isolation allocates nothing", isolation.Wrap(nothing), 0},
-		{"recover allocates its writer", root.Recover(nothing), 1},
+		{"recover allocates its writer and hook", root.Recover(nothing), 2},
 		{"the host check allocates nothing", must(headers.NewHostCheck(headers.HostCheckConfig{Hosts: []string{"app.example"}})).Wrap(nothing), 0},
 		{"enforce allocates its writer and hook beside the values", must(headers.New(headers.API())).Enforce(nothing), 4},
 	} {
