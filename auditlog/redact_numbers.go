@@ -26,8 +26,9 @@ func (sc *scanner) number(from, i, end int) (match, bool) {
 }
 
 // numberBegins reports whether a number may begin at i: not within a name, a
-// hexadecimal text or a decimal, but behind '_' and behind a word of letters
-// ("bsn123456782").
+// hexadecimal text or a decimal, but behind '_', behind a word of letters
+// ("bsn123456782") and behind any letter that is not ASCII: most scripts that have
+// none put no space before a number.
 func numberBegins(s string, i int) bool {
 	if i == 0 {
 		return true
@@ -39,7 +40,7 @@ func numberBegins(s string, i int) bool {
 		return i < 2 || !is(s[i-2], digit)
 	case c >= 0x80:
 		r, _ := utf8.DecodeLastRuneInString(s[:i])
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+		return !unicode.IsDigit(r)
 	case !is(c, word):
 		return true
 	}
@@ -62,7 +63,7 @@ func ends(s string, i int) bool {
 		return true
 	case c >= 0x80:
 		r, _ := utf8.DecodeRuneInString(s[i:])
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+		return !unicode.IsDigit(r)
 	case is(c, word):
 		return false
 	}
@@ -192,7 +193,9 @@ var ibanLengths = map[string]int{
 }
 
 // iban matches around the check digits at i: two letters before them, the rest
-// of the account behind, together or in groups apart by single spaces.
+// of the account behind, together or in groups apart by single spaces. With
+// another separator it must be one throughout and the groups of four, as they are
+// printed: the parts of a UUID are not.
 func iban(s string, from, i int) (match, bool) {
 	start := i - 2
 	if start < from || i+2 > len(s) || start > 0 && !apart(s[start-1]) {
@@ -204,11 +207,15 @@ func iban(s string, from, i int) (match, bool) {
 	if !known {
 		return match{}, false
 	}
-	n, end := 0, start
+	n, end, group, apartBy := 0, start, 0, ""
 	for end < len(s) && n < length {
 		c := upper(s[end])
-		if c == ' ' && n > 0 && s[end-1] != ' ' {
-			end++
+		if w := separator(s, end); w > 0 && group > 0 {
+			sep := s[end : end+w]
+			if sep != " " && group != 4 || apartBy != "" && sep != apartBy {
+				return match{}, false
+			}
+			end, group, apartBy = end+w, 0, sep
 			continue
 		}
 		if !is(c, digit) && (c < 'A' || c > 'Z') {
@@ -217,8 +224,9 @@ func iban(s string, from, i int) (match, bool) {
 		text[n] = c
 		n++
 		end++
+		group++
 	}
-	if n < length || end < len(s) && !apart(s[end]) {
+	if apartBy != "" && apartBy != " " && group > 4 || n < length || end < len(s) && !apart(s[end]) {
 		return match{}, false
 	}
 	rest := 0

@@ -312,10 +312,7 @@ func (w *walker) mapping(rv reflect.Value, depth int) any {
 
 // put redacts one member of a map or struct.
 func (w *walker) put(out map[string]any, key string, v reflect.Value, depth int) {
-	name := w.r.String(key)
-	for n := 2; out[name] != nil; n++ { // two keys may have become one
-		name = w.r.String(key) + "#" + strconv.Itoa(n)
-	}
+	name := free(out, w.r.String(key)) // two keys may have become one
 	how := w.r.rank(key)
 	switch {
 	case how == weak && (v.CanInt() || v.CanUint() || v.CanFloat()), how < weak:
@@ -324,6 +321,17 @@ func (w *walker) put(out map[string]any, key string, v reflect.Value, depth int)
 		out[name] = v.Bool()
 	default:
 		out[name] = redactedKey
+	}
+}
+
+// free returns name, or name#2 and so on if that is taken, be it by nil.
+func free(out map[string]any, name string) string {
+	key := name
+	for n := 2; ; n++ {
+		if _, taken := out[key]; !taken {
+			return key
+		}
+		key = name + "#" + strconv.Itoa(n)
 	}
 }
 
@@ -442,11 +450,7 @@ func (w *walker) plain(v slog.Value) any {
 	case slog.KindGroup:
 		out := make(map[string]any, len(v.Group()))
 		for _, a := range v.Group() {
-			key := a.Key
-			for n := 2; out[key] != nil; n++ {
-				key = a.Key + "#" + strconv.Itoa(n)
-			}
-			out[key] = w.plain(a.Value)
+			out[free(out, a.Key)] = w.plain(a.Value)
 		}
 		return out
 	case slog.KindTime:
