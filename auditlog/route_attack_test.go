@@ -226,12 +226,12 @@ func TestAPanicOfOnErrorStaysInside(t *testing.T) {
 	slog.New(route.Handler()).With("a", 1).WithGroup("g").Log(t.Context(), event.LevelCritical, "alarm", "b", 2)
 	must(t, route.Close())
 	close(told)
-	all := ""
+	var all strings.Builder
 	for s := range told {
-		all += s + "\n"
+		all.WriteString(s + "\n")
 	}
-	if !strings.Contains(all, "alert hook panicked") || !strings.Contains(all, "auditlog.broken panicked") || !strings.Contains(out.String(), "alarm") {
-		t.Errorf("told %q, written %q", all, out.String())
+	if !strings.Contains(all.String(), "alert hook panicked") || !strings.Contains(all.String(), "auditlog.broken panicked") || !strings.Contains(out.String(), "alarm") {
+		t.Errorf("told %q, written %q", all.String(), out.String())
 	}
 }
 
