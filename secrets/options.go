@@ -28,8 +28,8 @@ type Options struct {
 	// fields came from, at least a second. A change is taken over once two looks
 	// have seen it alike. Default: 10 seconds.
 	PollInterval time.Duration
-	// FetchInterval is the time between two questions to a [Provider] about the
-	// Live and Ring fields that came from it. Default: 5 minutes.
+	// FetchInterval is the time between two questions to a [Provider] that Live or
+	// Ring fields came from, about all that came from it. Default: 5 minutes.
 	FetchInterval time.Duration
 	// Ledger remembers when values were first seen, see [FileLedger]. Default:
 	// nothing does, and a value that no date comes with has no proven age.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/inovy/hardening/secrets"
 )
@@ -132,4 +133,36 @@ func TestTheVaultExampleGivesItsTokenToNoOtherHost(t *testing.T) {
 	if token := got.Load(); token != nil {
 		t.Errorf("the other host was asked, with the token %q", *token)
 	}
+}
+
+// Nobody reloads in time: that a Secret waits for a restart is told by the next
+// timed look.
+func TestATimedLookFindsTheSecretThatWaitsForARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type config struct {
+			User     secrets.Secret `secret:"DB_USER,kind=token"`
+			Password *secrets.Live  `secret:"DB_WORD,kind=token"`
+		}
+		p := &rotating{gen: 1}
+		var cfg config
+		opts := from(secrets.From("vault", p))
+		opts.FetchInterval = time.Minute
+		l, err := secrets.Load(t.Context(), &cfg, opts)
+		check(t, err)
+		if f := byID(t, l)["HDN-SECRETS-021"]; !f.Passed {
+			t.Errorf("before the rotation: %s", f)
+		}
+		p.mu.Lock()
+		p.gen++
+		p.mu.Unlock()
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		if f := byID(t, l)["HDN-SECRETS-021"]; f.Passed || !strings.Contains(f.Observed, "DB_USER") {
+			t.Errorf("after it: %s", f)
+		}
+		if got := secrets.Expose(cfg.Password.Get()); !strings.HasSuffix(got, "0002") {
+			t.Errorf("the Live field has %s", got[len(got)-4:])
+		}
+		check(t, l.Close())
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/inovy/hardening/internal/filepoll"
@@ -102,8 +103,9 @@ func (l *Loader) narrowest(w watched) *field {
 	return l.current().items[w.items[0]].field
 }
 
-// applyProviders takes over what the Providers hold now; of hot items only, or
-// of all.
+// applyProviders takes over what the Providers hold now; of those only that have
+// hot items, or of all. Their Secret fields are asked for too, because what
+// waits for a restart is to be told.
 //
 // One asks at a time, until what it heard is taken over: a slow answer must not
 // bring back what a quicker and later one has replaced.
@@ -117,7 +119,7 @@ func (l *Loader) applyProviders(ctx context.Context, hot bool) error {
 	bySource := map[int][]int{}
 	items := l.current().items
 	for i, it := range items {
-		if it.meta != nil && (!hot || it.field.target != toSecret) {
+		if it.meta != nil && (!hot || slices.Contains(l.vaults, it.source)) {
 			bySource[it.source] = append(bySource[it.source], i)
 		}
 	}
