@@ -2,13 +2,17 @@ package auditlog_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/inovy/hardening/auditlog"
 )
@@ -63,6 +67,36 @@ func ExampleNewRedactor() {
 	logger.Info("mail to a.jansen@example.nl", "password", "hunter2", "order_id", "123456782", "note", "bsn 123456782")
 	// Output:
 	// level=INFO msg="mail to [REDACTED:email]" password=[REDACTED:key] order_id=123456782 note="bsn [REDACTED:bsn]"
+}
+
+func ExampleNewRoute() {
+	paged := make(chan string, 1)
+	route, err := auditlog.NewRoute(auditlog.RouteConfig{
+		All:           []slog.Handler{slog.NewJSONHandler(io.Discard, nil)}, // os.Stdout in a service
+		Errors:        slog.NewJSONHandler(io.Discard, nil),
+		Alert:         func(rec slog.Record, dropped int) { paged <- fmt.Sprint(rec.Message, ", ", dropped, " more") },
+		AlertInterval: time.Minute,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer route.Close()
+	logger := slog.New(route.Handler())
+	logger.Error("no route to the printer")
+	logger.Log(context.Background(), slog.Level(12), "keys of a.jansen@example.nl are gone")
+	fmt.Println(<-paged)
+	// Output:
+	// keys of [REDACTED:email] are gone, 0 more
+}
+
+func ExampleSyslogSink() {
+	dialer := &tls.Dialer{Config: &tls.Config{MinVersion: tls.VersionTLS12}} // or from package tlsconfig
+	sink, err := auditlog.SyslogSink(func(ctx context.Context) (net.Conn, error) {
+		return dialer.DialContext(ctx, "tcp", "logs.example.nl:6514")
+	}, "patients")
+	fmt.Println(sink != nil, err)
+	// Output:
+	// true <nil>
 }
 
 func ExampleLog_Access() {

@@ -42,6 +42,57 @@ func TestKeysRotateWithoutLoggingAnyoneOut(t *testing.T) {
 	}
 }
 
+// A session outlives two rotations as long as the key of its login is in force;
+// its data moves to the primary key with each change, and its revocation finds it
+// through all of them.
+func TestASessionOutlivesTwoRotations(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-13.3.4")
+	for name, open := range map[string]func(keys session.KeySource) *session.Manager[visit]{
+		"kept in memory": func(k session.KeySource) *session.Manager[visit] {
+			return newManager(t, session.Config{Keys: k, Store: newMemory(t)})
+		},
+		"sealed": func(k session.KeySource) *session.Manager[visit] {
+			return newManager(t, session.Config{Keys: k, Store: newSpy(t)})
+		},
+		"in cookie": func(k session.KeySource) *session.Manager[visit] {
+			return cookieManager(t, newMemory(t).(*session.MemoryStore), k)
+		},
+	} {
+		keys := newRing("one")
+		m := open(keys)
+		id := write(t, m, login(t, m, "", "ada"), "one")
+		cookie := func(after string) {
+			if after != "" { // only sessions in cookies are told anew
+				id = after
+			}
+		}
+		if id == "" {
+			id = login(t, m, "", "ada")
+		}
+		for _, ring := range [][]string{{"two", "one"}, {"three", "two", "one"}} {
+			keys.set(ring...)
+			if user, _ := look(t, m, id); user != "ada" {
+				t.Fatalf("%s: logged out by %q", name, ring)
+			}
+			cookie(write(t, m, id, ring[0]))
+			if user, d := look(t, m, id); user != "ada" || d.Note != ring[0] {
+				t.Errorf("%s: %q with %q under %q", name, user, d.Note, ring)
+			}
+		}
+		if _, err := m.RevokeUser(t.Context(), "ada"); err != nil {
+			t.Error(err)
+		}
+		if user, _ := look(t, m, id); user != "" {
+			t.Errorf("%s: the revocation did not find the session of the first key", name)
+		}
+		id = login(t, m, "", "ada")
+		keys.set("five", "four") // the key of its login is gone
+		if user, _ := look(t, m, id); user != "" {
+			t.Errorf("%s: a withdrawn key still opens sessions", name)
+		}
+	}
+}
+
 func TestAManagerWithoutKeysTrustsNoOther(t *testing.T) {
 	store := newMemory(t)
 	a, b := newManager(t, session.Config{Store: store}), newManager(t, session.Config{Store: store})
