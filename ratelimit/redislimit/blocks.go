@@ -133,13 +133,13 @@ func (s *Store) Block(ctx context.Context, who ratelimit.Identity, until time.Ti
 	for _, t := range tokens {
 		argv = append(argv, t)
 	}
-	if !s.breaker.admits(time.Now()) {
+	if !s.breakers.admits(time.Now(), s.blocksBreaker()) {
 		return ratelimit.ErrOutage
 	}
 	call, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	written, err := changeBlocks.Run(call, s.client, []string{s.blocksKey()}, argv...).Int64()
-	if s.noted(ctx, err); err != nil {
+	if s.noted(ctx, s.blocksBreaker(), err); err != nil {
 		return err
 	}
 	if written == 0 {
@@ -201,11 +201,13 @@ func (b *blocks) current(ctx context.Context, s *Store) *blocked {
 	return b.known.Load()
 }
 
+func (s *Store) blocksBreaker() int { return len(s.breakers.each) - 1 }
+
 // askBlocks asks Redis who is blocked. blocks.mu is held.
 func (s *Store) askBlocks(ctx context.Context) error {
 	asked := time.Now()
 	s.blocks.asked = asked
-	if !s.breaker.admits(asked) {
+	if !s.breakers.admits(asked, s.blocksBreaker()) {
 		return ratelimit.ErrOutage
 	}
 	timeout := s.timeout
@@ -218,7 +220,7 @@ func (s *Store) askBlocks(ctx context.Context) error {
 	if errors.Is(err, redis.Nil) {
 		err = nil
 	}
-	if s.noted(ctx, err); err != nil {
+	if s.noted(ctx, s.blocksBreaker(), err); err != nil {
 		return err
 	}
 	list := parseBlocks(value)
@@ -232,7 +234,7 @@ func (s *Store) askBlocks(ctx context.Context) error {
 	call, cancel = context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err = changeBlocks.Run(call, s.client, []string{s.blocksKey()}, s.blocks.remembered()).Err()
-	if s.noted(ctx, err); err == nil {
+	if s.noted(ctx, s.blocksBreaker(), err); err == nil {
 		_ = s.sink.Emit(ctx, event.StoreReset, slog.String(event.KeyReason, "changes of blocks were gone from Redis, after a flush or a failover; what this node knew is written back"))
 	}
 	return err
@@ -306,13 +308,4 @@ func parseBlocks(value string) map[string]block {
 		}
 	}
 	return all
-}
-
-// noted tells the breaker how a call went, if its caller is still there.
-func (s *Store) noted(ctx context.Context, err error) {
-	if err != nil && ctx.Err() != nil {
-		s.breaker.abandoned()
-		return
-	}
-	s.note(ctx, err)
 }

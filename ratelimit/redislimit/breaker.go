@@ -5,6 +5,54 @@ import (
 	"time"
 )
 
+// breakers are one for each slot that the keys lie in, and with several slots one
+// more for the blocks: a server of a Cluster that hangs keeps nobody from the
+// others.
+type breakers struct {
+	each []breaker
+	mu   sync.Mutex // guards the field below
+	open int        // how many are
+}
+
+// admits reports whether all of them may be asked now. Who is admitted calls done
+// or abandoned for each.
+func (b *breakers) admits(now time.Time, which ...int) bool {
+	for i, at := range which {
+		if !b.each[at].admits(now) {
+			b.abandoned(which[:i]...)
+			return false
+		}
+	}
+	return true
+}
+
+func (b *breakers) abandoned(which ...int) {
+	for _, at := range which {
+		b.each[at].abandoned()
+	}
+}
+
+// done records how a call went. It tells when the first one opens, and when the
+// last one closes.
+func (b *breakers) done(now time.Time, at int, ok bool) change {
+	c := b.each[at].done(now, ok)
+	if c == unchanged {
+		return c
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.open
+	if c == opened {
+		b.open++
+	} else {
+		b.open--
+	}
+	if was != 0 && b.open != 0 {
+		return unchanged
+	}
+	return c
+}
+
 // breaker keeps requests from Redis while it does not answer. It has no
 // goroutine: the first request after a pause is the probe.
 type breaker struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,9 +38,11 @@ type answer struct {
 // call is one call of the script: for charges whose keys lie in one slot.
 type call struct {
 	at   []int // where its charges stand in the decision
+	slot int
 	keys []string
 	argv []any
 	cmd  *redis.Cmd
+	err  error
 }
 
 func (c *call) add(i int, key string, charge *ratelimit.Charge, taken []ratelimit.State) {
@@ -82,11 +85,18 @@ next:
 				continue next
 			}
 		}
-		one := call{argv: append(make([]any, 0, 1+6*len(charges)), mode)}
+		one := call{slot: slotOf(keys[i]), argv: append(make([]any, 0, 1+6*len(charges)), mode)}
 		one.add(i, keys[i], &charges[i], taken)
 		out = append(out, one)
 	}
 	return out
+}
+
+// slotOf is the number that spread has put into a key, or 0.
+func slotOf(key string) int {
+	tag := key[:strings.IndexByte(key, '}')]
+	n, _ := strconv.Atoi(tag[strings.LastIndexByte(tag, '-')+1:])
+	return n
 }
 
 // run holds the charges against Redis, in one round trip. It reports whether all
@@ -95,15 +105,45 @@ next:
 // What lies in several slots is decided by several scripts. If some of them
 // admit and others refuse or fail, the former's admissions are given back: until
 // then others may be refused for it, and nobody is admitted.
+//
+// The error is ratelimit.ErrOutage if a breaker is open; then nobody was asked.
 func (s *Store) run(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) ([]answer, bool, error) {
-	answers := make([]answer, len(charges))
 	cs := calls(mode, keys, charges, taken)
+	if !s.breakers.admits(time.Now(), s.slotsOf(cs)...) {
+		return nil, false, ratelimit.ErrOutage
+	}
+	answers, all, err := s.ask(ctx, mode, cs, len(charges))
+	for i := range cs {
+		s.noted(ctx, s.breakerOf(cs[i].slot), cs[i].err)
+	}
+	return answers, all, err
+}
+
+func (s *Store) breakerOf(slot int) int {
+	if s.slots == 1 {
+		return 0
+	}
+	return slot
+}
+
+func (s *Store) slotsOf(cs []call) []int {
+	which := make([]int, len(cs))
+	for i := range cs {
+		which[i] = s.breakerOf(cs[i].slot)
+	}
+	return which
+}
+
+// ask is run behind the breakers.
+func (s *Store) ask(ctx context.Context, mode string, cs []call, charges int) ([]answer, bool, error) {
+	answers := make([]answer, charges)
 	short, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	if len(cs) == 1 {
 		cs[0].cmd = decide.Run(short, s.client, cs[0].keys, cs[0].argv...)
-		all, err := cs[0].read(answers)
-		return answers, all, err
+		var all bool
+		all, cs[0].err = cs[0].read(answers)
+		return answers, all, cs[0].err
 	}
 	s.send(short, cs)
 	all := true
@@ -111,14 +151,14 @@ func (s *Store) run(ctx context.Context, mode string, keys []string, charges []r
 	var took []int
 	for i := range cs {
 		fits, err := cs[i].read(answers)
-		if all = all && fits; err != nil {
+		if all, cs[i].err = all && fits, err; err != nil {
 			failed = errors.Join(failed, err)
 		} else if fits {
 			took = append(took, i)
 		}
 	}
 	if mode == modeTake && (!all || failed != nil) {
-		back := cs[:0]
+		back := make([]call, 0, len(took))
 		for _, i := range took {
 			c := cs[i]
 			c.argv[0] = modeGiveBack

@@ -71,7 +71,9 @@
 // one. Until then somebody else may be refused for it, but nobody is admitted
 // above a limit, and what a node that is killed between the two has taken stays
 // counted. Every request asks the slot of the global limit: leave Config.Global out
-// where one server cannot bear that, and limit in front of the service.
+// where one server cannot bear that, and limit in front of the service. Each slot
+// has a breaker of its own: where one server hangs, the requests that it has
+// nothing to do with are decided as before.
 //
 // # Access
 //

@@ -3,6 +3,7 @@ package redislimit_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -139,5 +140,145 @@ func TestAPartThatFailsTakesNothingElsewhere(t *testing.T) {
 	}
 	if after, _ := srv.Get(global); after != before {
 		t.Errorf("the global counter went from %q to %q", before, after)
+	}
+}
+
+// deaf is a server of a Cluster that does not answer for some slots.
+type deaf struct {
+	off   atomic.Bool
+	asked atomic.Int64
+	slots map[string]bool // their tags
+}
+
+func (d *deaf) hears(cmd redis.Cmder) error {
+	for _, arg := range cmd.Args() {
+		key, _ := arg.(string)
+		if _, rest, found := strings.Cut(key, "{"); found {
+			if tag, _, found := strings.Cut(rest, "}"); found && d.slots[tag] {
+				d.asked.Add(1)
+				if !d.off.Load() {
+					return context.DeadlineExceeded
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (d *deaf) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (d *deaf) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := d.hears(cmd); err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		var heard []redis.Cmder
+		for _, cmd := range cmds {
+			if err := d.hears(cmd); err != nil {
+				cmd.SetErr(err)
+			} else {
+				heard = append(heard, cmd)
+			}
+		}
+		return next(ctx, heard)
+	}
+}
+
+// One server of a Cluster hangs: whoever is counted elsewhere is counted there.
+func TestAServerThatHangsTakesNoOtherAlong(t *testing.T) {
+	_, client, _ := mini(t)
+	log := new(records)
+	d := &deaf{slots: map[string]bool{}}
+	s := newStore(t, client, in64Slots, func(c *redislimit.Config) { c.Namespace, c.Logger = "test", slog.New(log) })
+	for i := range 20 {
+		d.slots[fmt.Sprint("test-", i)] = true
+	}
+	client.AddHook(d)
+	of := func(i int) []ratelimit.Charge {
+		return []ratelimit.Charge{{Rule: "user", Subject: ratelimit.Subject{Name: fmt.Sprint("user", i)}, N: 1000, Per: time.Hour, Cost: 1}}
+	}
+	away := func() (n int) {
+		t.Helper()
+		for i := range 200 {
+			var st [1]ratelimit.State
+			if ok, err := s.TakeAll(t.Context(), of(i), st[:]); !ok || err != nil {
+				t.Fatal(i, ok, err)
+			}
+			if st[0].Degraded {
+				n++
+			}
+		}
+		return n
+	}
+	first := away()
+	if first < 20 || first > 120 { // 62 of 200, but for chance
+		t.Fatalf("%d of 200 users are counted on the server that hangs", first)
+	}
+	for range 4 {
+		if again := away(); again != first {
+			t.Fatalf("%d users are degraded, and %d belong to the server that hangs", again, first)
+		}
+	}
+	// Three calls open a breaker; then there is a probe now and then.
+	if n := d.asked.Load(); n > 20*(3+10) {
+		t.Errorf("the server that hangs was asked %d times for 20 slots", n)
+	}
+	if got := log.names(); len(got) != 1 || got[0] != "store_degraded" {
+		t.Errorf("events %q", got)
+	}
+	d.off.Store(true)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for away() > 0 {
+		<-tick.C
+	}
+	if got := log.names(); len(got) != 2 || got[1] != "store_recovered" {
+		t.Errorf("events %q", got)
+	}
+}
+
+// A key that somebody else has made into a list says nothing about the server.
+func TestAKeyOfAnotherTypeIsNoOutage(t *testing.T) {
+	srv, client, _ := mini(t)
+	log := new(records)
+	s := newStore(t, client, func(c *redislimit.Config) { c.Namespace, c.Logger = "test", slog.New(log) })
+	of := func(name string) []ratelimit.Charge {
+		return []ratelimit.Charge{{Rule: "user", Subject: ratelimit.Subject{Name: name}, N: 5, Per: time.Hour, Cost: 1}}
+	}
+	var st [1]ratelimit.State
+	if _, err := s.TakeAll(t.Context(), of("mallory"), st[:]); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range srv.Keys() {
+		srv.Del(key)
+		if _, err := srv.Push(key, "a list, where a string belongs"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admitted := 0
+	for range 20 {
+		ok, err := s.TakeAll(t.Context(), of("mallory"), st[:])
+		if err != nil || !st[0].Degraded {
+			t.Fatalf("%+v, %v", st, err)
+		}
+		if ok {
+			admitted++
+		}
+	}
+	if admitted > 5 {
+		t.Errorf("%d of 5 for whose key it is", admitted)
+	}
+	if ok, err := s.TakeAll(t.Context(), of("ada"), st[:]); !ok || err != nil || st[0].Degraded {
+		t.Errorf("another user: %+v, %v", st, err)
+	}
+	if got := log.names(); len(got) != 0 {
+		t.Errorf("events %q", got)
 	}
 }

@@ -73,19 +73,19 @@ type Config struct {
 // Store is a [ratelimit.Store] in Redis. It is safe for concurrent use, and
 // needs no Close: it has no goroutine.
 type Store struct {
-	client  redis.UniversalClient
-	prefix  string // of what is not spread
-	tag     string // of all keys, with the slot's number if there are several
-	slots   uint32
-	keys    KeySource
-	nodes   int64
-	timeout time.Duration
-	local   *ratelimit.MemoryStore
-	breaker breaker
-	sink    event.Sink
-	key     atomic.Pointer[derived]
-	last    lastKnown
-	blocks  blocks
+	client   redis.UniversalClient
+	prefix   string // of what is not spread
+	tag      string // of all keys, with the slot's number if there are several
+	slots    uint32
+	keys     KeySource
+	nodes    int64
+	timeout  time.Duration
+	local    *ratelimit.MemoryStore
+	breakers breakers
+	sink     event.Sink
+	key      atomic.Pointer[derived]
+	last     lastKnown
+	blocks   blocks
 }
 
 type derived struct {
@@ -152,8 +152,13 @@ func New(cfg Config) (*Store, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
+	each := 1
+	if cfg.Slots > 1 {
+		each = cfg.Slots + 1
+	}
 	return &Store{
-		tag: cfg.Namespace, slots: uint32(cfg.Slots),
+		breakers: breakers{each: make([]breaker, each)},
+		tag:      cfg.Namespace, slots: uint32(cfg.Slots),
 		last:   lastKnown{hash: maphash.MakeSeed()},
 		client: cfg.Client, prefix: cfg.Namespace + ":{" + cfg.Namespace + "}:", keys: cfg.Keys,
 		nodes: int64(cfg.Nodes), timeout: cfg.Timeout, local: local,
@@ -193,12 +198,8 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	if err != nil {
 		return false, err
 	}
-	if !s.breaker.admits(time.Now()) {
-		return s.degraded(ctx, mode, keys, charges, states)
-	}
 	answers, all, err := s.run(ctx, mode, keys, charges, nil)
-	s.noted(ctx, err)
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ratelimit.ErrOutage) {
 		return false, ctx.Err() // the caller has gone: that says nothing about Redis
 	}
 	if err != nil {
@@ -225,9 +226,15 @@ func (s *Store) decide(ctx context.Context, mode string, charges []ratelimit.Cha
 	return all, nil
 }
 
-// note tells the breaker how a call went, and the log when that changes something.
-func (s *Store) note(ctx context.Context, err error) {
-	switch s.breaker.done(time.Now(), err == nil) {
+// noted tells a breaker how a call went, if its caller is still there, and the log
+// when that changes something. A key of another type is an answer: it says
+// nothing about the server, and one such key must not take all limits along.
+func (s *Store) noted(ctx context.Context, breaker int, err error) {
+	if err != nil && ctx.Err() != nil {
+		s.breakers.abandoned(breaker)
+		return
+	}
+	switch s.breakers.done(time.Now(), breaker, err == nil || strings.Contains(err.Error(), "WRONGTYPE")) {
 	case opened:
 		_ = s.sink.Emit(ctx, event.StoreDegraded, slog.String(event.KeyReason, "Redis is away; each node admits its share"), slog.String(event.KeyError, err.Error()))
 	case closed:
@@ -251,11 +258,8 @@ func (s *Store) Reset(ctx context.Context, charges []ratelimit.Charge) error {
 // change gives back, renews or resets. It is never repeated: what timed out may
 // have been done.
 func (s *Store) change(ctx context.Context, mode string, keys []string, charges []ratelimit.Charge, taken []ratelimit.State) ([]answer, error) {
-	if !s.breaker.admits(time.Now()) {
-		return nil, ratelimit.ErrOutage
-	}
 	answers, _, err := s.run(ctx, mode, keys, charges, taken)
-	if s.noted(ctx, err); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
