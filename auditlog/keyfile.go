@@ -42,11 +42,11 @@ func newKey(origin string) (*keyFile, error) {
 const nextSuffix = ".next"
 
 func readKey(path string) (*keyFile, error) {
-	text, err := os.ReadFile(path) // #nosec G304 -- the configured key file
-	if err != nil {
+	if err := privateFile(path); err != nil {
 		return nil, err
 	}
-	if err := privateFile(path); err != nil {
+	text, err := os.ReadFile(path) // #nosec G304 -- the configured key file
+	if err != nil {
 		return nil, err
 	}
 	k := &keyFile{}
@@ -81,14 +81,18 @@ func (k *keyFile) signer() (note.Signer, error) {
 	return s, nil
 }
 
-// privateFile refuses a file of keys that others can read.
+// privateFile refuses a file of keys that others can read, and what is no file:
+// opening a pipe would wait for whoever fills it.
 func privateFile(path string) error {
-	if runtime.GOOS == "windows" { // its permission bits say nothing
-		return nil
-	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%w: %s: %w", ErrKey, path, errIrregular)
+	}
+	if runtime.GOOS == "windows" { // its permission bits say nothing
+		return nil
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return fmt.Errorf("%w: %s can be read by others (mode %v); chmod 600 it", ErrKey, path, info.Mode().Perm())

@@ -4,11 +4,11 @@ package auditlog
 
 import (
 	"errors"
-	"os"
+	"io"
 )
 
 // lock refuses: two writers would destroy the log, and this system offers no
 // lock that a crash releases.
-func lock(string) (*os.File, error) {
+func lock(string) (io.Closer, error) {
 	return nil, errors.New("auditlog: no single-writer lock on this operating system")
 }

@@ -2,13 +2,14 @@ package auditlog
 
 import (
 	"errors"
+	"io"
 	"os"
 	"syscall"
 )
 
 // lock takes the log for this process alone, by opening a file that nobody
 // else may open meanwhile. The kernel lets go when the process ends.
-func lock(path string) (*os.File, error) {
+func lock(path string) (io.Closer, error) {
 	const sharingViolation = syscall.Errno(32)
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ type Log struct {
 	redactor *Redactor
 	next     slog.Handler // redacting
 	report   *reporter
-	lock     *os.File
+	lock     io.Closer
 	subjects *subjects
 	torn     tail   // what Open found behind the last checkpoint
 	first    string // verifier key of epoch 0
@@ -37,6 +38,7 @@ type Log struct {
 
 	wake    chan struct{} // a batch has something in it, or the log closes
 	stopped chan struct{} // the committer is gone
+	closed  chan struct{} // so are the files and the lock
 
 	mu      sync.Mutex // guards the fields below
 	batch   *batch
@@ -118,9 +120,10 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	l := &Log{
 		cfg: cfg, lock: lockFile, redactor: redactor, next: redactor.Handler(cfg.Next),
-		report:  &reporter{log: slog.New(redactor.Handler(cfg.ErrorLog.Handler())), name: cfg.Name, onError: cfg.OnError, calls: make(chan struct{}, 1)},
+		report:  newReporter(&cfg, redactor),
 		wake:    make(chan struct{}, 1),
 		stopped: make(chan struct{}),
+		closed:  make(chan struct{}),
 		batch:   newBatch(buffer{}),
 		ahead:   newAhead(),
 		replica: newReplica(&cfg),
@@ -173,8 +176,8 @@ func (l *Log) announce(ctx context.Context) error {
 		if err := os.Rename(path+pendingSuffix, path); err != nil {
 			return err
 		}
-		l.report.log.LogAttrs(ctx, slog.LevelWarn, "auditlog: unsigned bytes at the end of the log were moved to quarantine",
-			slog.String("instance", l.cfg.Name), slog.Int64("bytes", a.Bytes), slog.Int("records", a.Records), slog.String("file", a.Quarantine))
+		l.report.say(ctx, slog.LevelWarn, "unsigned bytes at the end of the log were moved to quarantine",
+			slog.Int64("bytes", a.Bytes), slog.Int("records", a.Records), slog.String("file", a.Quarantine))
 	}
 	return nil
 }
@@ -334,15 +337,16 @@ func (l *Log) Healthy() error {
 
 // Close records that the log was closed on purpose, as its last record, waits
 // for what is under way, and lets go of the directory. Calling it again
-// returns nil.
+// waits for the first call and returns nil.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
-		<-l.stopped
+		<-l.closed
 		return nil
 	}
 	l.closing = true
+	defer close(l.closed)
 	var last *batch
 	err := l.err
 	if err == nil {

@@ -257,8 +257,12 @@ func quarantined(dir string) ([]control, error) {
 	}
 	var accounts []control
 	for _, path := range paths {
-		content, err := os.ReadFile(path) // #nosec G304 -- inside the configured directory
+		f, err := openRegular(path)
 		if err != nil {
+			return nil, err
+		}
+		content, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil {
 			return nil, err
 		}
 		a := control{Bytes: int64(len(content)), Quarantine: strings.TrimSuffix(filepath.Base(path), pendingSuffix)}

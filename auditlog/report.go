@@ -12,7 +12,8 @@ import (
 // reporter is how the room speaks about itself: to ErrorLog, never to the
 // log it reports on.
 type reporter struct {
-	log     *slog.Logger
+	log     *slog.Logger // use say
+	voice   *guest       // log
 	name    string
 	onError func(error)
 
@@ -24,10 +25,27 @@ type reporter struct {
 	silent int // lines not written since
 }
 
+func newReporter(cfg *Config, redactor *Redactor) *reporter {
+	h := cfg.ErrorLog.Handler()
+	return &reporter{log: slog.New(redactor.Handler(h)), voice: newGuest(h), name: cfg.Name, onError: cfg.OnError, calls: make(chan struct{}, 1)}
+}
+
 const (
 	hookPatience = time.Second
 	maxHooks     = 64
 )
+
+// say writes a line to ErrorLog and waits for it, but no longer than a second.
+// Its handler is the user's: one that panics ends neither the process nor the
+// log, and while one hangs, as a full pipe does, lines are dropped.
+func (r *reporter) say(ctx context.Context, level slog.Level, what string, attrs ...slog.Attr) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hookPatience)
+	defer cancel()
+	_ = r.voice.call(ctx, func(ctx context.Context) error {
+		r.log.LogAttrs(ctx, level, "auditlog: "+what, append([]slog.Attr{slog.String("instance", r.name)}, attrs...)...)
+		return nil
+	})
+}
 
 // tell calls OnError, one call at a time, and waits for it, but no longer than a
 // second: one that hangs, or that waits for what waits for it, holds up neither
@@ -62,8 +80,7 @@ func (r *reporter) tell(err error) {
 func (r *reporter) guard(hook func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			r.log.LogAttrs(context.Background(), slog.LevelError, "auditlog: OnError panicked",
-				slog.String("instance", r.name), slog.String("panic", fmt.Sprintf("%T", p)))
+			r.say(context.Background(), slog.LevelError, "OnError panicked", slog.String("panic", fmt.Sprintf("%T", p)))
 		}
 	}()
 	hook()
@@ -72,8 +89,7 @@ func (r *reporter) guard(hook func()) {
 // stopped says once that the log takes no more records.
 func (r *reporter) stopped(cause error) {
 	defer r.tell(fmt.Errorf("%w: %w", ErrFailed, cause))
-	r.log.LogAttrs(context.Background(), slog.LevelError, "auditlog: the log has stopped; nothing is recorded until it is opened again",
-		slog.String("instance", r.name), slog.String("error", cause.Error()))
+	r.say(context.Background(), slog.LevelError, "the log has stopped; nothing is recorded until it is opened again", slog.String("error", cause.Error()))
 }
 
 // lost says that an event could not be recorded, at most once a second.
@@ -89,11 +105,11 @@ func (r *reporter) lost(ctx context.Context, what string, err error) {
 	n := r.silent
 	r.last, r.silent = now, 0
 	r.mu.Unlock()
-	r.log.LogAttrs(ctx, slog.LevelError, "auditlog: an event was not recorded",
-		slog.String("instance", r.name), slog.String("event", what), slog.String("error", err.Error()), slog.Int("others_since_last_line", n))
+	r.say(ctx, slog.LevelError, "an event was not recorded",
+		slog.String("event", what), slog.String("error", err.Error()), slog.Int("others_since_last_line", n))
 }
 
 // minded says what somebody should look into, and does not stop the log.
 func (r *reporter) minded(ctx context.Context, what string, err error) {
-	r.log.LogAttrs(ctx, slog.LevelWarn, "auditlog: "+what, slog.String("instance", r.name), slog.String("error", err.Error()))
+	r.say(ctx, slog.LevelWarn, what, slog.String("error", err.Error()))
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -125,4 +126,74 @@ func (f brokenFile) Write(p []byte) (int, error) {
 		return 0, syscall.EIO
 	}
 	return f.appendFile.Write(p)
+}
+
+// wildHandler is a slog.Handler that does what is asked instead of logging.
+type wildHandler struct{ handle func() error }
+
+func (wildHandler) Enabled(context.Context, slog.Level) bool    { return true }
+func (h wildHandler) Handle(context.Context, slog.Record) error { return h.handle() }
+func (h wildHandler) WithAttrs([]slog.Attr) slog.Handler        { return h }
+func (h wildHandler) WithGroup(string) slog.Handler             { return h }
+
+func TestAnErrorLogThatPanicsOrHangsStopsNeitherProcessNorCallers(t *testing.T) {
+	for name, handle := range map[string]func() error{
+		"panics": func() error { panic("ErrorLog") },
+		"fails":  func() error { return errors.New("ErrorLog") },
+		"hangs":  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				free := make(chan struct{})
+				if handle == nil {
+					handle = func() error { <-free; return nil }
+				}
+				cfg := testConfig(privateDir(t))
+				cfg.ErrorLog = slog.New(wildHandler{handle})
+				var broke atomic.Bool
+				cfg.openFile = func(path string) (appendFile, error) {
+					f, err := openAppend(path)
+					return brokenFile{f, &broke}, err
+				}
+				told := 0
+				cfg.OnError = func(error) { told++ }
+				l := open(t, cfg)
+				broke.Store(true)
+				start := time.Now()
+				for range 100 {
+					if err := l.Record(t.Context(), read("p")); !errors.Is(err, ErrFailed) {
+						t.Fatalf("%v", err)
+					}
+				}
+				if err := l.Handler().Handle(t.Context(), slog.NewRecord(time.Now(), 0, SensitiveRead, 0)); !errors.Is(err, ErrFailed) {
+					t.Errorf("%v", err)
+				}
+				if err := l.Close(); !errors.Is(err, ErrFailed) {
+					t.Errorf("%v", err)
+				}
+				if waited := time.Since(start); waited > 3*time.Second || told != 2 {
+					t.Errorf("the callers waited for %v; OnError was told %d times", waited, told)
+				}
+				close(free)
+			})
+		})
+	}
+}
+
+// Whoever waits in a second Close may begin anew as soon as it returns.
+func TestTheSecondCloseWaitsForTheFirst(t *testing.T) {
+	for range 50 {
+		cfg := testConfig(privateDir(t))
+		l := open(t, cfg)
+		first := make(chan error, 1)
+		go func() { first <- l.Close() }()
+		for l.Healthy() == nil {
+			runtime.Gosched()
+		}
+		must(t, l.Close())
+		again, err := Open(t.Context(), cfg)
+		must(t, err)
+		must(t, again.Close())
+		must(t, <-first)
+	}
 }

@@ -14,8 +14,8 @@ func reservePath(dir string) string { return filepath.Join(dir, reserveName) }
 // without a word on a full disk.
 func (l *Log) keepReserve() {
 	path := reservePath(l.cfg.Dir)
-	info, err := os.Stat(path)
-	if err == nil && info.Size() == reserveBytes {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().IsRegular() && info.Size() == reserveBytes {
 		l.reserved = true
 		return
 	}

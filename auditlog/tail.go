@@ -158,7 +158,7 @@ func (t *Tail) report(ctx context.Context, err error) {
 		})
 		return
 	}
-	t.log.report.log.Error("auditlog: a sink does not take the log", slog.String("instance", t.log.cfg.Name), slog.String("error", err.Error()))
+	t.log.report.say(context.Background(), slog.LevelError, "a sink does not take the log", slog.String("error", err.Error()))
 }
 
 // step sends at most maxTailLines records, and reports whether there may be more.
