@@ -20,7 +20,8 @@ type AccessConfig struct {
 	// but Outcome. Inside a mux, r.PathValue works. Origin.IP, RequestID and
 	// TraceParent are filled in from [hardening.ClientOf] where it leaves them
 	// empty. Its error refuses the request: as it is if it is a
-	// [hardening.Problem], else with 503. Mandatory.
+	// [hardening.Problem], else with 503. Its panic is reported like an error and
+	// goes up. Mandatory.
 	Describe func(r *http.Request) (Event, error)
 
 	// OnDeny answers a request that is refused because its attempt could not
@@ -95,7 +96,14 @@ func (a *Access) Wrap(next http.Handler) http.Handler {
 }
 
 func (a *Access) describe(r *http.Request) (Event, error) {
+	described := false
+	defer func() {
+		if !described { // a panic, on its way up: the request ends here, unrecorded
+			a.log.report.lost(r.Context(), "a request", errors.New("AccessConfig.Describe panicked"))
+		}
+	}()
 	ev, err := a.cfg.Describe(r)
+	described = true
 	if err != nil {
 		return ev, err
 	}

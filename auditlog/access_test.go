@@ -18,6 +18,9 @@ func describe(r *http.Request) (Event, error) {
 	if r.PathValue("patient") == "broken" {
 		return Event{}, errors.New("the directory does not answer")
 	}
+	if r.PathValue("patient") == "wild" {
+		panic(http.ErrAbortHandler)
+	}
 	if r.PathValue("patient") == "invalid" {
 		return Event{Type: SensitiveRead}, nil
 	}
@@ -139,5 +142,50 @@ func TestAccessConfigFaults(t *testing.T) {
 	_, err := l.Access(AccessConfig{})
 	if fs := slices.Collect(hardening.Faults(err)); len(fs) != 1 || fs[0].Field != "AccessConfig.Describe" || fs[0].Fix == "" {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestADescribeThatPanicsIsReportedAndNothingRuns(t *testing.T) {
+	cfg := testConfig(privateDir(t))
+	var said *lockedBuffer
+	cfg.ErrorLog, said = quiet()
+	l := open(t, cfg)
+	h := accessMux(t, l, func(http.ResponseWriter, *http.Request) { t.Error("the handler ran") })
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("panic %v", p)
+		}
+		if !strings.Contains(said.String(), "Describe panicked") || len(entries(t, l, Filter{})) != 0 {
+			t.Errorf("said %s", said)
+		}
+	}()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/patients/wild", nil))
+}
+
+// A connection that was taken over has no response: its outcome is a success
+// with 101.
+func TestTheOutcomeOfAConnectionThatWasTakenOver(t *testing.T) {
+	l := open(t, testConfig(privateDir(t)))
+	done := make(chan struct{})
+	h := accessMux(t, l, func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = c.Close()
+	})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(done)
+		h.ServeHTTP(w, r)
+	}))
+	defer s.Close()
+	if _, err := http.Get(s.URL + "/patients/jansen"); err == nil {
+		t.Error("there is an answer")
+	}
+	<-done
+	all := entries(t, l, Filter{})
+	if len(all) != 2 || all[1].Outcome != Success || all[1].Attrs[0].Value.Int64() != 101 {
+		t.Errorf("%+v", all)
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -184,4 +186,58 @@ func TestOnlyTheNewestSegmentIsReadToOpenALog(t *testing.T) {
 	}
 	l = open(t, cfg)
 	record(t, l, read("q"))
+}
+
+// A disk writes the blocks of a commit in any order: after a power failure its
+// checkpoint may be there and a block before it not. That is no tampering, as
+// the commit was not acknowledged; anything less regular is.
+func TestABlockThatTheDiskLostInTheLastCommitIsATornTail(t *testing.T) {
+	cfg := testConfig(privateDir(t))
+	l := open(t, cfg)
+	key := l.VerifierKey()
+	wide := read("p")
+	for i := range 60 {
+		wide.Attrs = append(wide.Attrs, slog.String(fmt.Sprintf("field_%d", i), "value"))
+	}
+	record(t, l, wide)
+	record(t, l, wide)
+	whole, err := os.ReadFile(l.live.path)
+	must(t, err)
+	must(t, l.Close())
+	hole := func(at, n int) func([]byte) []byte {
+		return func(b []byte) []byte { clear(b[at : at+n]); return b }
+	}
+	last := bytes.LastIndex(whole, []byte("\nR ")) + 100
+	before := bytes.LastIndex(whole[:last-100], []byte("\nR ")) + 100
+	for name, tt := range map[string]struct {
+		damage func([]byte) []byte
+		want   Status
+	}{
+		"a block":                      {hole(last, 1024), StatusTornTail},
+		"the least block":              {hole(last, len(lostBlock)), StatusTornTail},
+		"less than a block":            {hole(last, len(lostBlock)-1), StatusTampered},
+		"a block of an earlier commit": {hole(before, 1024), StatusTampered},
+		"a block, and a line more":     {func(b []byte) []byte { return append(hole(last, 1024)(b), "R 99 x\n"...) }, StatusTampered},
+		"a block, and half a line":     {func(b []byte) []byte { return append(hole(last, 1024)(b), "R 9"...) }, StatusTornTail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			must(t, os.WriteFile(l.live.path, tt.damage(bytes.Clone(whole)), 0o600))
+			r := verify(t, cfg.Dir, key)
+			if r.Status != tt.want {
+				t.Fatalf("%v", r)
+			}
+			again, err := Open(t.Context(), cfg)
+			if tt.want == StatusTampered {
+				if !errors.Is(err, ErrTampered) {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			must(t, err)
+			must(t, again.Close())
+			if after := verify(t, cfg.Dir, key); after.Status != StatusOK || after.Recovered != 1 || after.Events != 1 {
+				t.Errorf("after: %+v", after)
+			}
+		})
+	}
 }

@@ -32,5 +32,5 @@ var (
 	ErrTampered = errors.New("auditlog: the log was changed from outside")
 	// ErrKey is returned by [Open] if the signing key is missing, unreadable
 	// or of another log.
-	ErrKey = errors.New("auditlog: the signing key is missing or not of this log")
+	ErrKey = errors.New("auditlog: the key is missing, malformed or not of this log")
 )

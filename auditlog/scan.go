@@ -198,7 +198,7 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 		// A crash leaves the beginning of what was being written, and, where
 		// the disk lost blocks, zeros. Anything else was done by somebody.
 		if newest && (err == nil && !complete || bytes.IndexByte(line, 0) >= 0) {
-			more, err := c.afterCrash(ctx, in, t.offset+maxTail)
+			more, err := c.afterCrash(ctx, in, t.offset+maxTail, bytes.Contains(line, lostBlock[:]))
 			if err != nil {
 				return t, nil, err
 			}
@@ -229,10 +229,16 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 // leaves a longer tail, and nobody need read a hole of a terabyte to its end.
 const maxTail = maxBatchBytes + 4*maxLine
 
+// lostBlock is the least that a disk loses.
+var lostBlock [512]byte
+
 // afterCrash reads what is left behind a broken line, as far as limit, and
 // reports whether a line of the log's own is in it: then the break is not the
-// end of the log.
-func (c *chain) afterCrash(ctx context.Context, in *lines, limit int64) (more bool, err error) {
+// end of the log. With a lost block in it, the checkpoint of the same write may
+// be there: disks do not keep the order, and the write was not acknowledged
+// before all of it had arrived.
+func (c *chain) afterCrash(ctx context.Context, in *lines, limit int64, lost bool) (more bool, err error) {
+	ended := false
 	for in.off <= limit {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
@@ -246,9 +252,15 @@ func (c *chain) afterCrash(ctx context.Context, in *lines, limit int64) (more bo
 			return false, err
 		case complete && bytes.HasPrefix(line, []byte("C ")):
 			// Under any key: the epoch may have ended within what is broken.
-			if cp, err := openCheckpointLine(line, c.read.verifier, c.origin); err == nil || errors.Is(err, errForeignKey) && bytes.HasPrefix(cp.note, []byte(c.origin+"\n")) {
+			cp, err := openCheckpointLine(line, c.read.verifier, c.origin)
+			switch {
+			case err == nil && lost && !ended && cp.after == c.signed.tree.size:
+				ended = true
+			case err == nil, errors.Is(err, errForeignKey) && bytes.HasPrefix(cp.note, []byte(c.origin+"\n")):
 				return true, nil
 			}
+		case complete && ended: // what follows the checkpoint is a later write
+			return true, nil
 		}
 	}
 	return false, nil

@@ -9,9 +9,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/auditlog"
 )
 
@@ -21,8 +23,8 @@ Checks every byte of an audit log with its public verifier key. Needs no
 secret and changes nothing; also on a copy, or while the log is written.
 
 exit status: 0 ok, 1 tampered, or records that the anchor saw are missing,
-             2 torn tail, 3 unverifiable, 4 stale,
-             64 wrong usage, 74 the directory cannot be read
+             2 torn tail, 3 unverifiable, also for a malformed key, 4 stale,
+             64 wrong usage, 74 the directory or the anchor cannot be read
 `
 
 // auditExit maps what verification found to the exit status.
@@ -49,6 +51,10 @@ func auditVerify(ctx context.Context, args []string, stdout, stderr io.Writer) i
 		fmt.Fprint(stderr, "hardening: audit verify needs -dir and -key\n\n", auditVerifyUsage)
 		return exitUsage
 	}
+	if *maxAge < 0 {
+		fmt.Fprintln(stderr, "hardening: -max-age", *maxAge, "is negative; give the most that the newest record may be old, such as 24h")
+		return exitUsage
+	}
 	opts := auditlog.VerifyOptions{MaxAge: *maxAge, Progress: progressOn(stderr)}
 	if *anchor != "" {
 		var err error
@@ -59,8 +65,7 @@ func auditVerify(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	}
 	report, err := auditlog.Verify(ctx, *dir, *key, opts)
 	if err != nil {
-		fmt.Fprintln(stderr, "hardening:", err)
-		return exitIO
+		return auditFailed(stderr, err)
 	}
 	if *asJSON {
 		out := json.NewEncoder(stdout)
@@ -82,6 +87,9 @@ func auditVerify(ctx context.Context, args []string, stdout, stderr io.Writer) i
 // printReport says what was found in words, and where.
 func printReport(w io.Writer, r *auditlog.VerifyReport) {
 	fmt.Fprintln(w, r)
+	if r.Size > 0 && r.Key != "" {
+		fmt.Fprintf(w, "key of the newest checkpoint: %s\n", r.Key)
+	}
 	if r.Size > 0 && !r.Newest.IsZero() {
 		fmt.Fprintf(w, "newest signed record: %s\n", r.Newest.UTC().Format(time.RFC3339))
 	}
@@ -134,6 +142,8 @@ FILE.key.
 
 exit status: 0 ok, 1 tampered, 3 not this log's key, 64 wrong usage,
              65 there is no such record, 74 a file cannot be read or written
+
+audit check-proof checks it.
 `
 
 func auditProve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -150,19 +160,8 @@ func auditProve(ctx context.Context, args []string, stdout, stderr io.Writer) in
 		return exitUsage
 	}
 	proof, err := auditlog.Prove(ctx, *dir, *key, *seq)
-	switch {
-	case errors.Is(err, auditlog.ErrTampered):
-		fmt.Fprintln(stderr, "hardening:", err)
-		return auditExit[auditlog.StatusTampered]
-	case errors.Is(err, auditlog.ErrKey):
-		fmt.Fprintln(stderr, "hardening:", err)
-		return auditExit[auditlog.StatusUnverifiable]
-	case errors.Is(err, auditlog.ErrNoRecord):
-		fmt.Fprintln(stderr, "hardening:", err)
-		return exitData
-	case err != nil:
-		fmt.Fprintln(stderr, "hardening:", err)
-		return exitIO
+	if err != nil {
+		return auditFailed(stderr, err)
 	}
 	if *out == "" {
 		fmt.Fprintf(stdout, "%s\nrecord: %s\nkey: %s\n", proof.Text, proof.Record, proof.Key)
@@ -177,6 +176,52 @@ func auditProve(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	return exitOK
 }
 
+const auditCheckProofUsage = `usage: hardening audit check-proof -proof FILE -key KEY [-record FILE]
+
+Checks a proof that audit prove made: that the log to which KEY belongs held
+the record when it signed the checkpoint. Needs nothing of the log. KEY is the
+key of the checkpoint's epoch, which audit verify prints; take it from whoever
+verified the log, not from whoever hands you the proof.
+
+exit status: 0 the record was in the log, 1 it was not, or the signature is of
+             another key, 3 malformed key, 64 wrong usage, 65 the file holds
+             no proof, 74 a file cannot be read
+`
+
+func auditCheckProof(_ context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("audit check-proof", flag.ContinueOnError)
+	file := flags.String("proof", "", "file of the proof")
+	key := flags.String("key", "", "verifier key of the checkpoint's epoch")
+	record := flags.String("record", "", "file of the record; default: that of the proof with .record")
+	if status, ok := parse(flags, args, auditCheckProofUsage, stderr); !ok {
+		return status
+	}
+	if *file == "" || *key == "" {
+		fmt.Fprint(stderr, "hardening: audit check-proof needs -proof and -key\n\n", auditCheckProofUsage)
+		return exitUsage
+	}
+	if *record == "" {
+		*record = *file + ".record"
+	}
+	proof := auditlog.Proof{Key: *key}
+	var err error
+	for name, to := range map[string]*[]byte{*file: &proof.Text, *record: &proof.Record} {
+		if *to, err = os.ReadFile(name); err != nil {
+			fmt.Fprintln(stderr, "hardening:", err)
+			return exitIO
+		}
+	}
+	switch err := proof.Check(); {
+	case errors.Is(err, auditlog.ErrTampered), errors.Is(err, auditlog.ErrKey):
+		return auditFailed(stderr, err)
+	case err != nil:
+		fmt.Fprintln(stderr, "hardening:", err)
+		return exitData
+	}
+	fmt.Fprintln(stdout, "ok: the record was in the log")
+	return exitOK
+}
+
 const auditPruneUsage = `usage: hardening audit prune -dir DIR [-retention 9600h] [-nl-healthcare] [-key-file FILE] [-subject-file FILE]
 
 Removes the segments all of whose records are older than the retention: 400
@@ -184,8 +229,9 @@ days, or five years with -nl-healthcare. The service must not be running: it
 calls Log.Prune itself.
 
 exit status: 0 ok, 1 tampered, 3 the signing key is missing or of another log,
-             64 wrong usage, 74 another process has the log, or a file cannot be
-             read or written
+             64 wrong usage, or what the log refuses to be opened with,
+             74 there is no log, or not this user's, another process has it, or
+             a file cannot be read or written
 `
 
 func auditPrune(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -204,6 +250,13 @@ func auditPrune(ctx context.Context, args []string, stdout, stderr io.Writer) in
 	}
 	if info, err := os.Stat(*dir); err != nil || !info.IsDir() {
 		fmt.Fprintln(stderr, "hardening: there is no directory", *dir)
+		return exitIO
+	} else if owner, foreign := ownedByAnother(info); foreign {
+		fmt.Fprintf(stderr, "hardening: %s belongs to the user %d, who could not read what this one writes there: run it as that user\n", *dir, owner)
+		return exitIO
+	}
+	if found, err := filepath.Glob(filepath.Join(*dir, "seg-*.alog")); err != nil || len(found) == 0 {
+		fmt.Fprintln(stderr, "hardening: there is no log in", *dir)
 		return exitIO
 	}
 	cfg := auditlog.Config{}
@@ -235,6 +288,11 @@ func auditFailed(stderr io.Writer, err error) int {
 		return auditExit[auditlog.StatusTampered]
 	case errors.Is(err, auditlog.ErrKey):
 		return auditExit[auditlog.StatusUnverifiable]
+	case errors.Is(err, auditlog.ErrNoRecord):
+		return exitData
+	}
+	for range hardening.Faults(err) {
+		return exitUsage
 	}
 	return exitIO
 }

@@ -52,7 +52,8 @@ func TestAuditPrune(t *testing.T) {
 		args []string
 	}{
 		{64, nil}, {64, []string{"-dir", dir, "-nl-healthcare", "-retention", "9000h"}},
-		{74, []string{"-dir", filepath.Join(dir, "none")}}, {74, []string{"-dir", dir, "-retention", "1h"}},
+		{74, []string{"-dir", filepath.Join(dir, "none")}}, {64, []string{"-dir", dir, "-retention", "1h"}},
+		{74, []string{"-dir", t.TempDir()}},
 	} {
 		if status, _, errs := call(t, append([]string{"audit", "prune"}, tt.args...)...); status != tt.want || errs == "" {
 			t.Errorf("%v: status %d, want %d: %s", tt.args, status, tt.want, errs)
@@ -106,6 +107,60 @@ func TestTheBarOfALongRun(t *testing.T) {
 	} {
 		if got := bar(tt.done, tt.total); !strings.Contains(got, tt.want) || !strings.HasPrefix(got, "\r") {
 			t.Errorf("%d of %d: %q", tt.done, tt.total, got)
+		}
+	}
+}
+
+func TestAuditStatusesOfWrongArguments(t *testing.T) {
+	dir, key := aLog(t)
+	for name, tt := range map[string]struct {
+		want int
+		args []string
+	}{
+		"verify: malformed key":    {3, []string{"verify", "-dir", dir, "-key", "x"}},
+		"verify: negative age":     {64, []string{"verify", "-dir", dir, "-key", key, "-max-age", "-1h"}},
+		"verify: no directory":     {74, []string{"verify", "-dir", filepath.Join(dir, "x"), "-key", key}},
+		"verify: empty anchor":     {74, []string{"verify", "-dir", dir, "-key", key, "-anchor", os.DevNull}},
+		"prove: malformed key":     {3, []string{"prove", "-dir", dir, "-key", "x", "-seq", "0"}},
+		"prove: no directory":      {74, []string{"prove", "-dir", filepath.Join(dir, "x"), "-key", key, "-seq", "0"}},
+		"check-proof: no argument": {64, []string{"check-proof"}},
+		"check-proof: no file":     {74, []string{"check-proof", "-proof", filepath.Join(dir, "x"), "-key", key}},
+	} {
+		if status, _, errs := call(t, append([]string{"audit"}, tt.args...)...); status != tt.want || errs == "" {
+			t.Errorf("%s: status %d, want %d: %s", name, status, tt.want, errs)
+		}
+	}
+}
+
+func TestAuditCheckProof(t *testing.T) {
+	dir, key := aLog(t)
+	proof := filepath.Join(t.TempDir(), "proof")
+	if status, _, errs := call(t, "audit", "prove", "-dir", dir, "-key", key, "-seq", "2", "-out", proof); status != 0 {
+		t.Fatalf("status %d\n%s", status, errs)
+	}
+	status, out, _ := call(t, "audit", "verify", "-dir", dir, "-key", key)
+	_, after, _ := strings.Cut(out, "key of the newest checkpoint: ")
+	newest, _, _ := strings.Cut(after, "\n")
+	if status != 0 || newest == "" {
+		t.Fatalf("status %d %s", status, out)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, foreign := aLog(t)
+	for name, tt := range map[string]struct {
+		want int
+		args []string
+	}{
+		"as it is":       {0, []string{"-proof", proof, "-key", newest}},
+		"another record": {1, []string{"-proof", proof, "-key", newest, "-record", other}},
+		"another key":    {1, []string{"-proof", proof, "-key", foreign}},
+		"malformed key":  {3, []string{"-proof", proof, "-key", "x"}},
+		"no proof":       {65, []string{"-proof", other, "-key", newest, "-record", other}},
+	} {
+		if status, out, errs := call(t, append([]string{"audit", "check-proof"}, tt.args...)...); status != tt.want || (status == 0) != strings.HasPrefix(out, "ok") || (status != 0) != (errs != "") {
+			t.Errorf("%s: status %d, want %d: %s%s", name, status, tt.want, out, errs)
 		}
 	}
 }

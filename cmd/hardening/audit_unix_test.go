@@ -25,3 +25,17 @@ func TestAuditVerifyDoesNotReadPipes(t *testing.T) {
 		t.Errorf("status %d %s", status, out)
 	}
 }
+
+// What the administrator writes into the service's log, the service can not read.
+func TestAuditPruneRunsAsTheOwnerOnly(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a directory away")
+	}
+	dir, _ := aLog(t)
+	if err := os.Chown(dir, 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, errs := call(t, "audit", "prune", "-dir", dir); status != 74 || !strings.Contains(errs, "12345") {
+		t.Errorf("status %d %s", status, errs)
+	}
+}

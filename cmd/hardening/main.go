@@ -2,6 +2,7 @@
 //
 //	hardening audit verify -dir DIR -key KEY
 //	hardening audit prove -dir DIR -key KEY -seq N
+//	hardening audit check-proof -proof FILE -key KEY
 //	hardening audit prune -dir DIR
 //	hardening cert devca -env development -dir DIR
 //	hardening secrets generate
@@ -42,6 +43,7 @@ type command struct {
 var commands = []command{
 	{"audit verify", "check that an audit log is as it was written", auditVerify},
 	{"audit prove", "prove that a record is in an audit log", auditProve},
+	{"audit check-proof", "check such a proof, without the log", auditCheckProof},
 	{"audit prune", "remove records that are older than the retention", auditPrune},
 	{"cert devca", "make a certificate for local development", certDevCA},
 	{"secrets generate", "print a random key", secretsGenerate},

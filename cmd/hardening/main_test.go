@@ -27,7 +27,7 @@ func TestUsage(t *testing.T) {
 		{nil, 64}, {[]string{"help"}, 0}, {[]string{"audit"}, 64}, {[]string{"nonsense", "verify"}, 64},
 		{[]string{"audit", "verify"}, 64}, {[]string{"audit", "verify", "-h"}, 0}, {[]string{"audit", "verify", "-bogus"}, 64},
 		{[]string{"audit", "verify", "-dir", "x", "-key", "y", "more"}, 64},
-		{[]string{"audit", "verify", "-dir", "/nonexistent", "-key", "y"}, 74},
+		{[]string{"audit", "verify", "-dir", "/nonexistent", "-key", "y"}, 3},
 	} {
 		status, stdout, stderr := call(t, tt.args...)
 		if status != tt.want || (tt.want != 0) != (stderr != "" && stdout == "") && tt.args != nil && tt.args[0] == "help" {
