@@ -35,7 +35,8 @@
 // Whoever can write to the files but does not have the key can change nothing,
 // nor remove, add, swap or move a record, unseen: Verify names the line.
 // Whoever also has the key of this minute can write another history from this
-// minute on, and not of the time before. Both can remove the newest records
+// minute on, and not of the time before, and can have old records pruned before
+// their time, which a record then says. Both can remove the newest records
 // together with their checkpoints: an anchor tells how many are missing, a
 // replica has them, and without either the log's age gives it away
 // (VerifyOptions.MaxAge), because also a quiet log signs every quarter of an
