@@ -16,7 +16,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/ratelimit"
 )
 
@@ -139,24 +138,6 @@ func TestWhoIsCounted(t *testing.T) {
 	}
 }
 
-func TestAFloodIsRefusedBeforeIdentifyIsCalled(t *testing.T) {
-	calls := 0
-	l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerHour(10)}, Identify: func(*http.Request) (ratelimit.Identity, error) {
-		calls++
-		return ratelimit.Identity{User: "u"}, nil
-	}})
-	h := l.Wrap(ok)
-	for range 1000 {
-		get(h, "192.0.2.1:1", "/")
-	}
-	if calls > 11 {
-		t.Errorf("Identify was called %d times", calls)
-	}
-	if w := get(h, "192.0.2.2:1", "/"); w.Code != 204 {
-		t.Errorf("another address was refused: %d", w.Code)
-	}
-}
-
 type brokenStore struct{ ratelimit.Store }
 
 func (brokenStore) TakeAll(context.Context, []ratelimit.Charge, []ratelimit.State) (bool, error) {
@@ -238,134 +219,6 @@ func TestHeaderFieldsAreStructuredAndHonest(t *testing.T) {
 				t.Fatalf("promises %d in %d s of a limit of one a second", r, secs)
 			}
 			time.Sleep(100 * time.Millisecond)
-		}
-	})
-}
-
-func TestOnDenyAndTakeWithoutHTTP(t *testing.T) {
-	var got *hardening.Problem
-	l := newLimiter(t, ratelimit.Config{
-		IP:     []ratelimit.Limit{ratelimit.PerHour(1)},
-		OnDeny: func(w http.ResponseWriter, _ *http.Request, p *hardening.Problem) { got = p; w.WriteHeader(418) },
-		Cost:   func(r *http.Request) int64 { n, _ := strconv.ParseInt(r.URL.Query().Get("cost"), 10, 64); return n },
-	})
-	if w := get(l.Wrap(ok), "192.0.2.1:1", "/?cost=9"); w.Code != 418 || got.Status != 429 || w.Header().Get("Retry-After") != "" {
-		t.Errorf("a cost that never fits: %d %+v %v", w.Code, got, w.Header())
-	}
-	if w := get(l.Wrap(ok), "192.0.2.1:1", "/?cost=-5"); w.Code != 204 {
-		t.Errorf("a negative cost is 1: %d", w.Code)
-	}
-	d, err := l.Take(t.Context(), ratelimit.Request{})
-	if err != nil || !d.Allowed || d.Policy != "ip-1h" || d.Remaining != 0 {
-		t.Errorf("%+v, %v", d, err)
-	}
-	if d, _ := l.Peek(t.Context(), ratelimit.Request{}); d.Allowed || len(d.Violated) != 1 {
-		t.Errorf("peek: %+v", d)
-	}
-	if err := l.Reset(t.Context(), ratelimit.Request{}); err != nil {
-		t.Fatal(err)
-	}
-	if d, _ := l.Take(t.Context(), ratelimit.Request{}); !d.Allowed {
-		t.Errorf("after Reset: %+v", d)
-	}
-}
-
-func TestTakeSaysWhatWrapWouldSay(t *testing.T) {
-	var events bytes.Buffer
-	l := newLimiter(t, ratelimit.Config{
-		Routes: []ratelimit.Route{{Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerHour(1)}}},
-		Logger: slog.New(slog.NewTextHandler(&events, nil)),
-	})
-	if d, err := l.Take(t.Context(), ratelimit.Request{Route: "POST /logn"}); !errors.Is(err, ratelimit.ErrRoute) || d.Allowed {
-		t.Errorf("a mistyped route: %+v, %v", d, err)
-	}
-	login := ratelimit.Request{Identity: ratelimit.Identity{User: strings.Repeat("u", 1000), Tier: "platinum"}, Route: "POST /login"}
-	for i := range 2 {
-		if d, err := l.Take(t.Context(), login); err != nil || d.Allowed != (i == 0) || d.Policy != "route-1h" {
-			t.Errorf("%d: %+v, %v", i, d, err)
-		}
-	}
-	got := events.String()
-	if !strings.Contains(got, "excess_rate_limit_exceeded") || !strings.Contains(got, "unknown tier") || len(got) > 2000 {
-		t.Errorf("events %s", got)
-	}
-	if err := l.Reset(t.Context(), ratelimit.Request{Identity: ratelimit.Identity{User: login.User}}); err != nil {
-		t.Fatal(err)
-	}
-	if d, _ := l.Take(t.Context(), login); !d.Allowed {
-		t.Errorf("Reset of a user left the route's limit: %+v", d)
-	}
-}
-
-func TestReportOnlyTakeIsAllowed(t *testing.T) {
-	l := newLimiter(t, ratelimit.Config{DangerouslyReportOnly: true, IP: []ratelimit.Limit{ratelimit.PerHour(1)}})
-	for i := range 3 {
-		if d, err := l.Take(t.Context(), ratelimit.Request{}); err != nil || !d.Allowed || d.ReportOnly != (i > 0) {
-			t.Errorf("%d: %+v, %v", i, d, err)
-		}
-	}
-}
-
-// The cache of refused addresses only ever repeats what the store would say.
-func TestTheDenialCacheIsNeverStricterThanTheStore(t *testing.T) {
-	t.Run("a user's refusal is not the address's, whatever the limits are called", func(t *testing.T) {
-		same := func(n int64) []ratelimit.Limit { return []ratelimit.Limit{{N: n, Per: time.Hour, Name: "same"}} }
-		l := newLimiter(t, ratelimit.Config{IP: same(100), Identify: user, Tiers: []ratelimit.Tier{{Name: "t", User: same(1)}}})
-		h := l.Wrap(ok)
-		for range 5 {
-			get(h, "192.0.2.1:1", "/", "X-User", "a")
-		}
-		if w := get(h, "192.0.2.1:1", "/", "X-User", "b"); w.Code != 204 {
-			t.Errorf("a colleague behind the same address got %d", w.Code)
-		}
-	})
-	t.Run("an expensive request's refusal is not a cheap one's", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			l := newLimiter(t, ratelimit.Config{
-				IP:   []ratelimit.Limit{ratelimit.PerMinute(10)},
-				Cost: func(r *http.Request) int64 { n, _ := strconv.ParseInt(r.URL.Query().Get("cost"), 10, 64); return n },
-			})
-			h := l.Wrap(ok)
-			get(h, "192.0.2.1:1", "/?cost=1")
-			time.Sleep(30 * time.Second)
-			get(h, "192.0.2.1:1", "/?cost=9")
-			if w := get(h, "192.0.2.1:1", "/?cost=5"); w.Code != 429 || w.Header().Get("Retry-After") != "60" {
-				t.Fatalf("%d %v", w.Code, w.Header())
-			}
-			time.Sleep(30 * time.Second)
-			if w := get(h, "192.0.2.1:1", "/?cost=1"); w.Code != 204 {
-				t.Errorf("there was room for one: %d %v", w.Code, w.Header())
-			}
-		})
-	})
-	t.Run("it ends when the store would admit", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerMinute(2)}})
-			h := l.Wrap(ok)
-			for range 10 {
-				get(h, "192.0.2.1:1", "/")
-			}
-			time.Sleep(time.Minute - 1)
-			if w := get(h, "192.0.2.1:1", "/"); w.Code != 429 || w.Header().Get("Retry-After") != "1" {
-				t.Errorf("a nanosecond early: %d %v", w.Code, w.Header())
-			}
-			time.Sleep(time.Nanosecond)
-			if w := get(h, "192.0.2.1:1", "/"); w.Code != 204 {
-				t.Errorf("in time: %d", w.Code)
-			}
-		})
-	})
-	t.Run("Reset ends it", func(t *testing.T) {
-		l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{ratelimit.PerHour(2)}})
-		h := l.Wrap(ok)
-		for range 5 {
-			get(h, "[2001:db8::1]:1", "/")
-		}
-		if err := l.Reset(t.Context(), ratelimit.Request{Addr: netip.MustParseAddr("2001:db8::2")}); err != nil {
-			t.Fatal(err)
-		}
-		if w := get(h, "[2001:db8::1]:1", "/"); w.Code != 204 {
-			t.Errorf("after Reset: %d", w.Code)
 		}
 	})
 }
