@@ -2,15 +2,10 @@ package auditlog
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/inovy/hardening/internal/durable"
 )
 
 // Replica is a second place that has every byte of a log before a record is
@@ -101,6 +96,28 @@ func (l *Log) meetReplica(ctx context.Context) error {
 	return nil
 }
 
+// replicate hands everything that is durable here and not yet there to the
+// second place, and returns when it has it.
+func (l *Log) replicate() error {
+	if l.cfg.Replica == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), l.cfg.ReplicaTimeout)
+	defer cancel()
+	err := l.copy(ctx)
+	if err == nil {
+		l.replica.failing = false
+		return nil
+	}
+	err = fmt.Errorf("%w: %w", ErrNotReplicated, err)
+	if !l.replica.failing { // once, until it works again
+		l.replica.failing = true
+		l.report.minded(context.Background(), "the replica did not take what was recorded; nothing is acknowledged until it does", err)
+		l.report.tell(err)
+	}
+	return err
+}
+
 // copy sends what is durable here and not there, segment by segment.
 func (l *Log) copy(ctx context.Context) (err error) {
 	defer func() {
@@ -177,63 +194,4 @@ func (l *Log) segmentAfter(first int64) (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%w: the segment after %s is gone", ErrTampered, segmentName(first))
-}
-
-// DirReplica is a [Replica] in another directory, such as a mount of another
-// machine's disk.
-type DirReplica struct{ dir string }
-
-// NewDirReplica returns a replica in dir, which is made if need be.
-func NewDirReplica(dir string) (*DirReplica, error) {
-	if dir == "" {
-		return nil, errors.New("auditlog: a replica needs a directory")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("auditlog: %w", err)
-	}
-	return &DirReplica{dir}, nil
-}
-
-// Size returns how much of the segment is there.
-func (d *DirReplica) Size(_ context.Context, segment string) (int64, error) {
-	if _, ok := parseSegmentName(segment); !ok {
-		return 0, fmt.Errorf("auditlog: %q is no segment", segment)
-	}
-	info, err := os.Stat(filepath.Join(d.dir, segment))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
-// Append writes at the end of the segment and syncs it.
-func (d *DirReplica) Append(ctx context.Context, segment string, offset int64, data []byte) (err error) {
-	n, err := d.Size(ctx, segment)
-	if err != nil {
-		return err
-	}
-	if n != offset {
-		return fmt.Errorf("auditlog: the replica of %s has %d bytes, not %d", segment, n, offset)
-	}
-	f, err := os.OpenFile(filepath.Join(d.dir, segment), os.O_WRONLY|os.O_CREATE, 0o600) // #nosec G304 -- a segment's name in the configured directory
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.Seek(offset, io.SeekStart); err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		return errors.Join(err, f.Truncate(offset)) // half a write is taken back, so that offset stays the end
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if offset == 0 {
-		return durable.SyncDir(d.dir)
-	}
-	return nil
 }
