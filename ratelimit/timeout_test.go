@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -220,5 +221,37 @@ func TestTheDefaultTiersCostFiveAllocations(t *testing.T) {
 		if got := testing.AllocsPerRun(1000, func() { h.ServeHTTP(w, r) }); got > 5 {
 			t.Errorf("%s: %v allocations, want at most 5", tier, got)
 		}
+	}
+}
+
+func TestARequestThatTakesTooLongIsAnsweredWith503(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-15.2.2")
+	for _, tt := range []struct {
+		name, tier string
+		give       http.HandlerFunc // after the context's end
+		after      time.Duration
+		want       int
+	}{
+		{"a handler that returns", "", func(http.ResponseWriter, *http.Request) {}, 25 * time.Second, 503},
+		{"a handler that answers 500", "free", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "secret", 500) }, 25 * time.Second, 503},
+		{"a handler that still has a result", "", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(206) }, 25 * time.Second, 206},
+		{"a better tier has longer", "pro", func(http.ResponseWriter, *http.Request) {}, 5 * time.Minute, 503},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				h := newLimiter(t, ratelimit.Config{Identify: member}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					<-r.Context().Done()
+					if cause := context.Cause(r.Context()); !errors.Is(cause, ratelimit.ErrTimeout) {
+						t.Errorf("ended by %v", cause)
+					}
+					tt.give(w, r)
+				}))
+				w := get(h, "192.0.2.1:1", "/", "X-User", "u", "X-Tier", tt.tier)
+				if w.Code != tt.want || time.Since(start) != tt.after || strings.Contains(w.Body.String(), "secret") {
+					t.Errorf("%d after %v: %s", w.Code, time.Since(start), w.Body)
+				}
+			})
+		})
 	}
 }

@@ -227,3 +227,16 @@ func TestTheLossesOfUlulesStore(t *testing.T) {
 		}
 	}
 }
+
+func TestUlulesStoreGivesNothingBackAndSaysSo(t *testing.T) {
+	store := ratelimit.FromUlule(ululeStore())
+	cfg := ratelimit.Config{Store: store}
+	l := newLimiter(t, cfg)
+	if err := l.Refund(t.Context(), ratelimit.Request{}, mustTake(t, l, ratelimit.Request{})); !errors.Is(err, ratelimit.ErrRefund) {
+		t.Errorf("%v", err)
+	}
+	cfg.Global = []ratelimit.Limit{{N: 5, Per: time.Minute, Burst: 2}}
+	if _, err := ratelimit.New(cfg); err == nil {
+		t.Error("a burst was accepted")
+	}
+}
