@@ -48,11 +48,8 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 		return nil, fmt.Errorf("%w: %.80q", ErrRoute, r.Route)
 	}
 	if r.lease != nil {
-		p, who := &l.tier(r.Tier).slots[0], Subject{Name: r.User}
-		if r.User == "" {
-			who = Subject{Addr: l.network(r.Addr)}
-		}
-		w.policies, w.charges = append(w.policies, p), append(w.charges, p.charge(who, 1))
+		p := &l.tier(r.Tier).slots[0]
+		w.policies, w.charges = append(w.policies, p), append(w.charges, p.charge(l.subject(r), 1))
 	}
 	w.states = slices.Grow(w.states, len(w.charges))[:len(w.charges)]
 	var err error

@@ -21,9 +21,11 @@ const (
 const outageRetry = "5"
 
 // Wrap refuses requests that are over a limit with 429, Retry-After and a
-// problem that names the violated policies. Allowed responses carry
-// RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers-11.
-// A store that fails is answered with 503: never open, never 500.
+// problem that names the violated policies. These and the admitted ones carry
+// RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers-11, about
+// the limit that binds. Who is blocked gets 403. A store that fails is answered
+// with 503: never open, never 500. So is a handler that gives up when
+// [Tier.Timeout] is over.
 //
 // Wrap outside what is expensive and inside what knows the sender: behind
 // hardening.Edge, headers and session.
@@ -62,7 +64,7 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			req.lease = new(lease)
 			defer req.lease.end(r.Context())
 		} else if t.concurrent > 0 {
-			who := l.holder(&req)
+			who := l.subject(&req)
 			if l.inFlight.acquire(who, t.concurrent) {
 				defer l.inFlight.release(who)
 			} else if d.crowded(t); l.cfg.DangerouslyReportOnly {

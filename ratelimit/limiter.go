@@ -12,8 +12,9 @@ import (
 	"github.com/inovy/hardening/internal/faults"
 )
 
-// Limiter decides which requests are within their limits. It is immutable and
-// safe for concurrent use.
+// Limiter decides which requests are within their limits. Its limits never
+// change; make another one to change them, with the same Store to keep what was
+// used. It is safe for concurrent use and needs no Close.
 type Limiter struct {
 	cfg    Config
 	store  Store
@@ -166,6 +167,14 @@ func (l *Limiter) tier(name string) *tier {
 // knownTier reports whether a tier has that name.
 func (l *Limiter) knownTier(name string) bool {
 	return slices.ContainsFunc(l.tiers, func(t tier) bool { return t.name == name })
+}
+
+// subject is who a request is counted for: its user, or its address without one.
+func (l *Limiter) subject(r *Request) Subject {
+	if r.User != "" {
+		return Subject{Name: r.User}
+	}
+	return Subject{Addr: l.network(r.Addr)}
 }
 
 // network is what counts as one address. Without an address it is the zero

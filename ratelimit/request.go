@@ -12,7 +12,7 @@ type Request struct {
 	Addr netip.Addr // the zero Addr is the one client without an address
 	Identity
 	Route string // pattern of one of Config.Routes, or ""
-	Cost  int64  // 0 is 1
+	Cost  int64  // below 1 is 1
 
 	lease *lease // takes a slot of Tier.Concurrent too
 }
@@ -67,18 +67,21 @@ func (l *Limiter) report(ctx context.Context, r *Request, d *Decision, requestID
 	}
 }
 
-// Peek decides as [Limiter.Take] would, consumes nothing and makes no event.
+// Peek decides as [Limiter.Take] would, consumes nothing and makes no event. It
+// says what the limits say: [Config.DangerouslyReportOnly] changes nothing of it,
+// and it tries no [Limit.Shadow]. Errors are as of Take.
 func (l *Limiter) Peek(ctx context.Context, r Request) (d Decision, err error) {
 	_, err = l.decide(ctx, &r, false, &d)
 	return d, err
 }
 
 // Reset forgets what the request's user has used under every tier and route, or
-// its address if there is no user. The global limits stay.
+// its address if there is no user. Limits of its organisation and the global ones
+// stay, and so do the slots of requests that run. The error is the store's: what
+// was forgotten by then stays forgotten.
 func (l *Limiter) Reset(ctx context.Context, r Request) error {
-	who := Subject{Name: r.User}
+	who := l.subject(&r)
 	if r.User == "" {
-		who = Subject{Addr: l.network(r.Addr)}
 		l.denied.forget(who.Addr)
 	}
 	var charges []Charge

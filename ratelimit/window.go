@@ -17,15 +17,15 @@ import "math"
 type window []uint64
 
 const (
-	exactMost  = 128
-	subBuckets = 32
-	slots      = subBuckets + 1
+	exactMost   = 128
+	subBuckets  = 32
+	bucketCount = subBuckets + 1
 
 	bucketed     = 1 << 63
 	ringHeader   = 1
 	bucketHeader = 3
 	ringWords    = 4 // of a new ring; it doubles when it is full, which fits Go's size classes
-	bucketWords  = bucketHeader + (slots+1)/2
+	bucketWords  = bucketHeader + (bucketCount+1)/2
 )
 
 // newWindow returns an empty window that can hold n.
@@ -68,12 +68,12 @@ func bucketWidth(per int64) int64 { return (per + subBuckets - 1) / subBuckets }
 func (w window) sum() int64 { return int64(w[0] &^ bucketed) }
 
 func (w window) count(bucket int64) int64 {
-	i := int(bucket % slots)
+	i := int(bucket % bucketCount)
 	return int64(uint32(w[bucketHeader+i/2] >> (32 * (i % 2))))
 }
 
 func (w window) setCount(bucket, n int64) {
-	i := int(bucket % slots)
+	i := int(bucket % bucketCount)
 	shift := 32 * (i % 2)
 	word := &w[bucketHeader+i/2]
 	*word = *word&^(math.MaxUint32<<shift) | uint64(uint32(n))<<shift
@@ -95,8 +95,8 @@ func (w window) used(now, per int64) int64 {
 	}
 	bucket, newest := now/bucketWidth(per), int64(w[1])
 	sum := w.sum()
-	for b := newest + 1; b <= bucket && sum > 0; b++ { // bucket b takes the place of b-slots
-		if b-newest > slots {
+	for b := newest + 1; b <= bucket && sum > 0; b++ { // bucket b takes the place of b-bucketCount
+		if b-newest > bucketCount {
 			sum = 0
 			clear(w[bucketHeader:])
 			break
@@ -142,7 +142,7 @@ func (w window) add(now, per, cost, n int64, maxWords int) window {
 // hit records cost hits in the newest bucket.
 func (w window) hit(cost int64) {
 	bucket := w[1]
-	i := bucket % slots
+	i := bucket % bucketCount
 	w[bucketHeader+i/2] += uint64(cost) << (32 * (i % 2)) // at most maxN: it never carries
 	w[0] += uint64(cost)
 	w[2] = bucket
@@ -185,7 +185,7 @@ func (w window) room(now, per, used, cost, n int64) int64 {
 			continue
 		}
 		if excess -= w.count(b); excess <= 0 {
-			return (b+slots)*width - now
+			return (b+bucketCount)*width - now
 		}
 	}
 	return per + width // unreachable while counts add up to the sum
@@ -201,7 +201,7 @@ func (w window) full(now, per int64) int64 {
 		if w.sum() == 0 {
 			return 0
 		}
-		return (int64(w[2])+slots)*bucketWidth(per) - now
+		return (int64(w[2])+bucketCount)*bucketWidth(per) - now
 	}
 	head, live := w.ring()
 	if live == 0 {

@@ -47,7 +47,7 @@ func (w window) giveBack(c *Charge, at, now int64) {
 	case w.isBucketed():
 		w.used(now, per)
 		bucket, newest := at/bucketWidth(per), int64(w[1])
-		if bucket > newest || bucket <= newest-slots {
+		if bucket > newest || bucket <= newest-bucketCount {
 			return
 		}
 		back := min(c.Cost, w.count(bucket))
