@@ -45,11 +45,11 @@ type Config struct {
 	Routes []Route
 
 	// Identify names the sender. It is not called for an address that a limit
-	// of IP refuses at the moment. If it fails the request counts as anonymous, and an event says so. Default:
-	// everyone is anonymous.
+	// of IP refuses at the moment. If it fails the request counts as anonymous,
+	// and an event says so. Default: everyone is anonymous.
 	Identify func(*http.Request) (Identity, error)
 
-	// Cost is what a request costs, at least 1. Default: 1.
+	// Cost is what a request costs; below 1 is 1. Default: 1.
 	Cost func(*http.Request) int64
 
 	// IPv6Prefix is the length of the network that counts as one address, from
@@ -91,15 +91,17 @@ type Config struct {
 
 	// Logger gets excess_rate_limit_exceeded for refusals, and rate_limit_near
 	// when an admitted request leaves 20 % or less of a limit of 10 or more, each
-	// at most once in ten seconds for each policy, with the count since. A failing Identify, an unknown tier and a
-	// failing store likewise. nil = slog.Default() at that moment.
+	// at most once in ten seconds for each policy, with the count since. Likewise
+	// store_degraded when Identify or the store fails, and input_validation_fail for
+	// an unknown tier. nil = slog.Default() at that moment.
 	Logger *slog.Logger
 }
 
-// Event is one decision, for metrics.
+// Event is one decision, for metrics. Tier, Route and the names of policies are
+// those of the Config, and so few enough for labels.
 type Event struct {
 	Decision Decision
-	Tier     string
+	Tier     string // of [Config.Tiers]: the lowest one for an unknown or no tier
 	Route    string // pattern, or ""
 }
 

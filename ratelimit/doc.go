@@ -27,7 +27,8 @@
 // pace of N in Per, so that a window admits up to N + Burst.
 //
 // All limits of a request are checked together: it consumes from all or, if
-// one refuses, from none. [Limiter.Refund] gives it back. Usage of a user stays when the tier changes.
+// one refuses, from none. [Limiter.Refund] gives it back. Usage of a user stays
+// when the tier changes.
 //
 // A [Tier] also bounds what one sender has served at a time and how long one
 // request may run. [Limiter.Block] refuses a user or an organisation during an

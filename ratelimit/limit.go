@@ -25,9 +25,9 @@ type Limit struct {
 	// and callers are slowed down rather than stopped. A cost above Burst never
 	// fits. From 1 to 1 000 000 000. Default: 0, a window.
 	Burst int64
-	// Name is the policy's name in headers, refusals and events. Default: the
-	// rule and the window, such as "user-1m", or "user-1m-burst". At most 64 letters, digits, '-',
-	// '_' and '.'.
+	// Name is the policy's name in headers, refusals and events: at most 64
+	// letters, digits, '-', '_' and '.'. Default: the rule and the window, such as
+	// "user-1m", or "user-1m-burst".
 	Name string
 	// Shadow tries the limit out: it counts what the others admit, apart from
 	// every other limit, refuses nothing, and reports what it would have
@@ -90,7 +90,7 @@ func ParseLimit(s string) (Limit, error) {
 	return Limit{N: int64(n), Per: per}, nil
 }
 
-// FromRate takes over a rate of ulule/limiter.
+// FromRate takes over a rate of ulule/limiter, or returns [ErrLimit].
 func FromRate(r limiter.Rate) (Limit, error) {
 	l := Limit{N: r.Limit, Per: r.Period}
 	if reason, _ := l.fault(); reason != "" {

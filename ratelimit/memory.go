@@ -2,7 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"net/netip"
 	"sync"
@@ -16,7 +15,9 @@ type MemoryConfig struct {
 	_ [0]func()
 
 	// MaxBytes bounds the memory for counters. Default: 256 MiB, from 1 MiB.
-	// A key is counted with 250 bytes, and up to 1250 where N is near 128.
+	// A key is counted with 250 bytes, and up to 1250 where N is near 128. Where
+	// that finds no room the key goes on within 250, as if N were above 128: no
+	// longer exact, but never above N.
 	//
 	// A key is only ever dropped when nothing is counted for it any more, so
 	// filling the memory releases no one. Keys that no longer fit share
@@ -24,8 +25,9 @@ type MemoryConfig struct {
 	MaxBytes int64
 }
 
-// MemoryStore counts in the memory of this process. It has no goroutine and
-// needs no Close: keys that have recovered are dropped as new ones arrive.
+// MemoryStore counts in the memory of this process. It is safe for concurrent
+// use, has no goroutine and needs no Close: keys that have recovered are dropped
+// as new ones arrive. The zero value is a fault of [New].
 type MemoryStore struct {
 	base     time.Time
 	lo, hi   maphash.Seed
@@ -61,7 +63,8 @@ type shard struct {
 
 var _ Store = (*MemoryStore)(nil)
 
-// NewMemoryStore returns an empty store.
+// NewMemoryStore returns an empty store, or the fault of cfg as a
+// [hardening.ConfigError].
 func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	f := faults.For("ratelimit")
 	if cfg.MaxBytes == 0 {
@@ -83,35 +86,6 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 
 // now is monotonic, so a clock that is set back releases nobody.
 func (s *MemoryStore) now() int64 { return max(int64(time.Since(s.base)), 0) }
-
-// maxCharges bounds one decision, so that its working set stays on the stack.
-const maxCharges = 16
-
-// ErrCharges is returned for a call with more than 16 charges, fewer states
-// than charges, or a charge whose N, Per, Cost or Burst is out of range.
-var ErrCharges = errors.New("ratelimit: charges that cannot be counted")
-
-func countable(charges []Charge, states int) bool {
-	if len(charges) > maxCharges || states < len(charges) {
-		return false
-	}
-	for i := range charges {
-		c := &charges[i]
-		if c.N < 1 || c.N > maxN || c.Per < minPer || c.Per > maxPer || c.Cost < 1 || c.Burst < 0 || c.Burst > maxN {
-			return false
-		}
-	}
-	return true
-}
-
-// CheckCharges returns [ErrCharges] for a call that no Store can decide. Stores
-// call it first.
-func CheckCharges(charges []Charge, states []State) error {
-	if !countable(charges, len(states)) {
-		return ErrCharges
-	}
-	return nil
-}
 
 // decision is the working set of one call.
 type decision struct {

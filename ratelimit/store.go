@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -82,4 +83,34 @@ type Store interface {
 	Refund(ctx context.Context, charges []Charge, taken []State) error
 	// Reset forgets what the charges' rules and subjects have used.
 	Reset(ctx context.Context, charges []Charge) error
+}
+
+// maxCharges bounds one decision, so that its working set stays on the stack.
+const maxCharges = 16
+
+// ErrCharges is returned for a call with more than 16 charges, fewer states
+// than charges, or a charge whose N, Per, Cost or Burst is out of range.
+var ErrCharges = errors.New("ratelimit: charges that cannot be counted")
+
+// countable is CheckCharges for room for that many states.
+func countable(charges []Charge, states int) bool {
+	if len(charges) > maxCharges || states < len(charges) {
+		return false
+	}
+	for i := range charges {
+		c := &charges[i]
+		if c.N < 1 || c.N > maxN || c.Per < minPer || c.Per > maxPer || c.Cost < 1 || c.Burst < 0 || c.Burst > maxN {
+			return false
+		}
+	}
+	return true
+}
+
+// CheckCharges returns [ErrCharges] for a call that no Store can decide. Stores
+// call it first.
+func CheckCharges(charges []Charge, states []State) error {
+	if !countable(charges, len(states)) {
+		return ErrCharges
+	}
+	return nil
 }

@@ -48,10 +48,11 @@
 // a node that starts then does not know. At most 1000 blocks hold at a time.
 //
 // After a flush, or a failover that lost a change, the first node that notices
-// writes back what it knew within the last 24 hours, told by store_reset. Of each user the
-// last change counts, by the clock of the server, and lifts are remembered for a
-// day: a block that was lifted comes back only if no node that knew of the lift
-// serves requests any more. If no node is left that knew of a block, it is gone.
+// writes back what it knew within the last 24 hours, told by store_reset. Of each
+// user the last change counts, by the clock of the server, and lifts are
+// remembered for a day: a block that was lifted comes back only if no node that
+// knew of the lift serves requests any more. If no node is left that knew of a
+// block, it is gone.
 //
 // # What Redis sees
 //
