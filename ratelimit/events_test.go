@@ -57,3 +57,42 @@ func TestEventsAreCoalescedWithTheirCount(t *testing.T) {
 		}
 	})
 }
+
+// What is wrong with a request or beneath it is told, with its count, and no
+// more than once in ten seconds.
+func TestTroubleIsAnEvent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*ratelimit.Config)
+		header string
+		want   []string
+	}{
+		"a sender who cannot be identified": {nil, "X-User", []string{"msg=store_degraded", "only address limits hold", "session store is gone", "client_addr=192.0.2.1"}},
+		"an unknown tier":                   {nil, "X-Tier", []string{"msg=input_validation_fail", "tier=broken", "the lowest one holds"}},
+		"a store that fails":                {func(c *ratelimit.Config) { c.Store = brokenStore{} }, "X-Other", []string{"msg=store_degraded", "requests are refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				cfg := ratelimit.Config{Identify: user, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+				if tt.change != nil {
+					tt.change(&cfg)
+				}
+				h := newLimiter(t, cfg).Wrap(ok)
+				for range 7 {
+					get(h, "192.0.2.1:1", "/", tt.header, "broken")
+				}
+				time.Sleep(11 * time.Second)
+				get(h, "192.0.2.1:1", "/", tt.header, "broken")
+				lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+				if len(lines) != 2 || !strings.HasSuffix(lines[0], "count=1") || !strings.HasSuffix(lines[1], "count=7") {
+					t.Fatalf("8 requests within 11 s are told as %q", lines)
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(lines[0], want) {
+						t.Errorf("no %s in %s", want, lines[0])
+					}
+				}
+			})
+		})
+	}
+}

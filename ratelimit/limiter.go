@@ -183,11 +183,11 @@ func (l *Limiter) network(a netip.Addr) netip.Addr {
 	if a.Is4() {
 		return a
 	}
-	a = a.Unmap().WithZone("")
+	a = a.Unmap()
 	if !a.Is6() {
 		return a
 	}
-	p, err := a.Prefix(l.cfg.IPv6Prefix)
+	p, err := a.Prefix(l.cfg.IPv6Prefix) // without its zone
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -97,3 +97,13 @@ func TestAClosedLimitIs503InAnOutage(t *testing.T) {
 		}
 	}
 }
+
+func TestADecisionSaysThatItIsDegraded(t *testing.T) {
+	l := newLimiter(t, ratelimit.Config{Store: away{memoryStore(t)}})
+	if d := mustTake(t, l, ratelimit.Request{}); !d.Allowed || !d.Degraded {
+		t.Errorf("while the store is away: %+v", d)
+	}
+	if d := mustTake(t, newLimiter(t, ratelimit.Config{}), ratelimit.Request{}); !d.Allowed || d.Degraded {
+		t.Errorf("by a store that is there: %+v", d)
+	}
+}
