@@ -254,7 +254,11 @@ func (b *builder) finish() (*Event, []string) {
 	if y := e.Time.UTC().Year(); y < 1970 || y > 9999 {
 		e.Time = time.Time{} // no time at which anything was recorded: the log's own will do
 	}
-	for _, t := range e.texts() {
+	texts := e.texts()
+	if slices.ContainsFunc(texts[:], func(t field) bool { return len(*t.text) > t.most-len("...") }) {
+		b.r.texts(e) // before the cut: half a token has no form to know it by
+	}
+	for _, t := range texts {
 		*t.text = text.Clip(*t.text, t.most-len("..."))
 	}
 	if n := len(e.Attrs) - maxAttrs; n > 0 {

@@ -11,6 +11,12 @@ var personal = bit(PAN) | bit(IBAN) | bit(BSN) | bit(Email)
 // only if Safe declares them, as "object" and "object_part". Attributes are
 // shown only if they are declared (see [RedactorConfig.Declared]).
 func (r *Redactor) event(e *Event) {
+	r.texts(e)
+	e.Attrs = r.auditAttrs(e.Attrs)
+}
+
+// texts redacts all text of e but that of its attributes.
+func (r *Redactor) texts(e *Event) {
 	for _, text := range [...]*string{&e.Reason, &e.Purpose, &e.Code, &e.AuthProtocol, &e.Relation, &e.Consent,
 		&e.Origin.AccessPoint, &e.Origin.UserAgent, &e.Object.Sensitivity, &e.Object.LifeCycle} {
 		*text = r.clean(*text, 0)
@@ -29,5 +35,4 @@ func (r *Redactor) event(e *Event) {
 		}
 		*object.text = r.clean(*object.text, but)
 	}
-	e.Attrs = r.auditAttrs(e.Attrs)
 }

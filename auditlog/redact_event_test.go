@@ -56,6 +56,24 @@ func TestNoFreeTextOfAnEventHoldsASecret(t *testing.T) {
 	}
 }
 
+// A text of an event that came through the handler is cut to what its field
+// holds. A secret across the cut must not lose the end that it is known by.
+func TestASecretAcrossTheCutOfAFieldIsHidden(t *testing.T) {
+	t.Attr("control", "BIO2 8.15.02")
+	const token = "ghp_0123456789abcdefghijABCDEFGHIJ012345"
+	r := newRedactor(RedactorConfig{})
+	h := &handler{log: &Log{redactor: r}, next: slog.DiscardHandler}
+	for shown := range len(token) {
+		rec := slog.NewRecord(time.Now(), slog.LevelInfo, AuthnLoginFail, 0)
+		rec.AddAttrs(slog.String("reason", strings.Repeat("-", maxText-3-shown)+token), slog.String("actor", strings.Repeat("-", maxID-3-shown)+token))
+		e, _ := h.event(rec)
+		r.event(e)
+		if len(e.Reason) > maxText || len(e.Actor.ID) > maxID || strings.Contains(e.Reason+e.Actor.ID, "gh") {
+			t.Errorf("%d bytes before the cut: %q, %q", shown, e.Reason[maxText-64:], e.Actor.ID[maxID-64:])
+		}
+	}
+}
+
 func TestAuditAttributesAreDeniedByDefault(t *testing.T) {
 	t.Attr("control", "ISO27002 8.11")
 	source := &keys{}
