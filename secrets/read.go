@@ -87,20 +87,20 @@ func (r *fileRef) judge(file filepoll.File, f *field, opts *Options) (bad *flaw)
 	return bad
 }
 
-// expand returns a ref per field that the pairs have a value for, and wipes the
-// others.
+// expand returns a ref per field that the pairs have a value for, in the order of
+// the fields, and wipes the other values.
 func (r ref) expand(fields []*field, pairs []pair) []ref {
 	var out []ref
-	for _, p := range pairs {
-		i := slices.IndexFunc(fields, func(f *field) bool { return f.name == p.name })
+	for _, f := range fields {
+		i := slices.IndexFunc(pairs, func(p pair) bool { return p.name == f.name })
 		if i < 0 {
 			continue
 		}
-		one := &place{label: r.place.label, value: p.value, file: r.place.file}
-		if fields[i].target != toPublic {
-			one.beside, one.flaw = fields[i].besidePair(pairs)
+		one := &place{label: r.place.label, value: pairs[i].value, file: r.place.file}
+		if f.target != toPublic {
+			one.beside, one.flaw = f.besidePair(pairs)
 		}
-		out = append(out, ref{field: fields[i], source: r.source, place: one})
+		out = append(out, ref{field: f, source: r.source, place: one})
 	}
 	for _, p := range pairs {
 		if !slices.ContainsFunc(fields, func(f *field) bool { return f.name == p.name }) {

@@ -1,6 +1,7 @@
 package secrets_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -249,5 +250,31 @@ func TestAProviderThatFailsIsAFault(t *testing.T) {
 		if lines := faultsOf(t, err); !strings.Contains(lines[0], "without a name or a Provider") {
 			t.Errorf("got %q", lines)
 		}
+	}
+}
+
+// The order of the lines is the writer's.
+func TestAFileOfSeveralValuesMayHaveThemInAnyOrder(t *testing.T) {
+	path := write(t, t.TempDir(), "values", "UNRELATED=1\nB="+rotation(2)+"\nREGION=eu\nA="+rotation(1)+"\n")
+	for name, source := range map[string]secrets.Source{
+		"dotenv":    secrets.DotEnv(path),
+		"encrypted": secrets.Encrypted(path, func(_ context.Context, sealed []byte) ([]byte, error) { return bytes.Clone(sealed), nil }),
+	} {
+		var cfg struct {
+			A      secrets.Secret `secret:"A,kind=token"`
+			Region string         `secret:"REGION,public"`
+			B      *secrets.Live  `secret:"B,kind=token"`
+		}
+		opts := from(source) // alone
+		opts.Environment = hardening.Development
+		l, err := secrets.Load(t.Context(), &cfg, opts)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if secrets.Expose(cfg.A) != rotation(1) || secrets.Expose(cfg.B.Get()) != rotation(2) || cfg.Region != "eu" {
+			t.Errorf("%s: a field has the value of another", name)
+		}
+		check(t, l.Close())
 	}
 }
