@@ -139,15 +139,17 @@ func (p providerSource) fetch(ctx context.Context, fields []*field) []fetched {
 func (p providerSource) one(ctx context.Context, name string) (got fetched) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	missing := false
 	err, panicked := run(func() error {
 		s, meta, err := p.provider.Fetch(ctx, name)
 		if err == nil {
 			got.value, got.meta = s.clone(), meta
 		}
+		missing = errors.Is(err, ErrNotFound) // asks methods of err, which may panic as Fetch may
 		return err
 	})
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case missing:
 		return fetched{}
 	case err != nil && ctx.Err() != nil:
 		got.bad = &flaw{reason: "did not come in time", fix: "check that the provider can be reached"}

@@ -281,13 +281,17 @@ func safeFlaw(err error, panicked bool, reason, fix string) *flaw {
 	if err == nil && !panicked {
 		return nil
 	}
-	var more []string
-	for fault := range hardening.Faults(err) {
-		more = append(more, fault.Field+" "+fault.Reason)
-		fix = fault.Fix
-	}
-	if more != nil {
-		reason += ": " + strings.Join(more, "; ")
-	}
-	return &flaw{reason: reason, fix: fix}
+	bad := &flaw{reason: reason, fix: fix}
+	_, _ = run(func() error { // methods of err may panic: a nil pointer in an error is a common mistake
+		var more []string
+		for fault := range hardening.Faults(err) {
+			more = append(more, fault.Field+" "+fault.Reason)
+			fix = fault.Fix
+		}
+		if more != nil {
+			bad = &flaw{reason: reason + ": " + strings.Join(more, "; "), fix: fix}
+		}
+		return nil
+	})
+	return bad
 }

@@ -278,3 +278,29 @@ func TestAFileOfSeveralValuesMayHaveThemInAnyOrder(t *testing.T) {
 		check(t, l.Close())
 	}
 }
+
+// brokenError panics when it is looked into, as a nil pointer in an error does.
+type brokenError struct{ inner error }
+
+func (e *brokenError) Error() string { return e.inner.Error() }
+func (e *brokenError) Unwrap() error { return e.inner }
+
+// What others return as an error must not end the process, from whose goroutines
+// nobody recovers.
+func TestAnErrorThatPanicsIsAFaultAsAnyOther(t *testing.T) {
+	path := write(t, t.TempDir(), "values", "S="+goodToken)
+	for name, source := range map[string]secrets.Source{
+		"could not be fetched": secrets.From("the vault", providerFunc(func(context.Context, string) (secrets.Secret, secrets.Meta, error) {
+			return secrets.Secret{}, secrets.Meta{}, (*brokenError)(nil)
+		})),
+		"could not be decrypted": secrets.Encrypted(path, func(context.Context, []byte) ([]byte, error) { return nil, (*brokenError)(nil) }),
+	} {
+		var cfg struct {
+			S *secrets.Live `secret:"S,kind=token"`
+		}
+		_, err := secrets.Load(t.Context(), &cfg, from(source))
+		if lines := faultsOf(t, err); len(lines) != 1 || !strings.Contains(lines[0], name) {
+			t.Errorf("want one fault with %q, got %q", name, lines)
+		}
+	}
+}
