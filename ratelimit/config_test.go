@@ -45,6 +45,10 @@ func TestEveryFaultOfAConfigIsNamed(t *testing.T) {
 			t.Errorf("%s store was accepted", name)
 		}
 	}
+	// A refusal by it would be a 403, and hold under DangerouslyReportOnly.
+	if _, err := ratelimit.New(ratelimit.Config{IP: []ratelimit.Limit{{N: 1, Per: time.Hour, Name: "blocked"}}}); err == nil {
+		t.Error("a limit was named as Block's own policy")
+	}
 	var many []ratelimit.Limit
 	for i := range 20 {
 		many = append(many, ratelimit.Limit{N: 1, Per: time.Duration(i+1) * time.Second})

@@ -26,8 +26,9 @@ type Limit struct {
 	// fits. From 1 to 1 000 000 000. Default: 0, a window.
 	Burst int64
 	// Name is the policy's name in headers, refusals and events: at most 64
-	// letters, digits, '-', '_' and '.'. Default: the rule and the window, such as
-	// "user-1m", or "user-1m-burst".
+	// letters, digits, '-', '_' and '.', but not "blocked", which is the policy of
+	// [Limiter.Block]. Default: the rule and the window, such as "user-1m", or
+	// "user-1m-burst".
 	Name string
 	// Shadow tries the limit out: it counts what the others admit, apart from
 	// every other limit, refuses nothing, and reports what it would have
@@ -147,6 +148,8 @@ func (l Limit) fault() (reason, fix string) {
 		return "has an unknown OnOutage", "use Local, Closed or DangerouslyOpen"
 	case l.Name != "" && !validName(l.Name):
 		return "has a name that headers cannot carry", "use at most 64 letters, digits, '-', '_' and '.'"
+	case l.Name == policyBlocked:
+		return "has the name under which who is blocked is refused", "give it another name"
 	}
 	return "", ""
 }
