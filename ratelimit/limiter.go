@@ -142,7 +142,7 @@ func (l *Limiter) policies(kind, rule string, limits []Limit) []policy {
 		}
 		p := policy{Limit: limit, rule: rule}
 		if limit.Shadow {
-			p.rule += "~shadow" // a trial counts apart from the limit it may replace
+			p.rule = "shadow:" + rule // a trial counts apart from the limit it may replace
 		}
 		if l.memory != nil {
 			p.hashed = l.memory.ruleKey(p.rule, ruleWindow(limit.Per, limit.Burst))

@@ -47,3 +47,21 @@ func TestAShadowLimitReportsAndRefusesNothing(t *testing.T) {
 		t.Errorf("no limit of addresses but a shadow: %v", err)
 	}
 }
+
+// A trial counts apart from every other limit, whatever a route's pattern is.
+func TestAShadowSharesNoCounterWithAnyRoute(t *testing.T) {
+	five := []ratelimit.Limit{ratelimit.PerHour(5)}
+	l := newLimiter(t, ratelimit.Config{Routes: []ratelimit.Route{
+		{Pattern: "/a", Limits: []ratelimit.Limit{{N: 5, Per: time.Hour, Shadow: true}}},
+		{Pattern: "/a~shadow", Limits: five}, {Pattern: "shadow.example/a", Limits: five},
+	}})
+	h := l.Wrap(ok)
+	for range 5 {
+		get(h, "192.0.2.1:1", "/a")
+	}
+	for _, url := range []string{"/a~shadow", "http://shadow.example/a"} {
+		if w := get(h, "192.0.2.1:1", url); w.Code != 204 || w.Header().Get("RateLimit") != `"route-1h";r=4;t=3600` {
+			t.Errorf("%s shares the counter of the trial of /a: %d %v", url, w.Code, w.Header())
+		}
+	}
+}
