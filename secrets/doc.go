@@ -58,9 +58,9 @@
 // keeps the old half while a Live takes the new one: the other Lives of a
 // directory do not wait for a restart with it, but the record, the report and a
 // finding name both; make both halves Lives. What breaks a rule changes
-// nothing: the last good value stays, and Check says so. [Loader.Subscribe] tells
-// when to open new connections, [Loader.Reload] looks at once. What came from
-// the environment can not change: mount what shall rotate.
+// nothing: the last good value stays, Check says so, and the next look tries again.
+// [Loader.Subscribe] tells when to open new connections, [Loader.Reload] looks at
+// once. What came from the environment can not change: mount what shall rotate.
 //
 // # The environment
 //

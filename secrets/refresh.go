@@ -16,7 +16,6 @@ import (
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/event"
 	"github.com/inovy/hardening/internal/faults"
-	"github.com/inovy/hardening/internal/filepoll"
 )
 
 // update is a new value that keeps the rules.
@@ -300,7 +299,7 @@ func (r *refresh) announce(ctx context.Context) error {
 		err := sink.Emit(ctx, event.SecretRotated, slog.String(event.KeyObjectType, "secret"), slog.String(event.KeyObject, u.f.name),
 			slog.String(event.KeyOutcome, event.OutcomeSuccess), slog.String(event.KeyReason, reason))
 		if err != nil {
-			return fmt.Errorf("secrets: the last good values stay, because the audit handler refused the record: %w", errors.Join(filepoll.ErrRetry, err))
+			return fmt.Errorf("secrets: the last good values stay, because the audit handler refused the record: %w", err)
 		}
 	}
 	return nil

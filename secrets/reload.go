@@ -55,6 +55,25 @@ type look struct {
 	beside  dates
 }
 
+// applyWatched is applyFiles for the poller. What was refused is looked at again
+// each time, also if the files stay as they are: a mode, the owner of a directory,
+// the key of an encrypted file, the clock or the audit handler may have been what
+// was wrong.
+func (l *Loader) applyWatched(ctx context.Context, s filepoll.Snapshot) error {
+	err := l.applyFiles(ctx, s)
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return refused{err}
+}
+
+// refused asks the poller to offer the same again, and reads as what it holds.
+type refused struct{ error }
+
+func (r refused) Unwrap() error { return r.error }
+
+func (refused) Is(target error) bool { return target == filepoll.ErrRetry }
+
 // applyFiles takes over what the watched files hold now.
 func (l *Loader) applyFiles(ctx context.Context, s filepoll.Snapshot) error {
 	l.mu.Lock()

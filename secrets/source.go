@@ -238,8 +238,8 @@ func (d dotEnvSource) find(_ context.Context, s *search) {
 
 // Encrypted is a file that open turns into NAME=value lines as [DotEnv] reads
 // them, in any environment. The file must exist. open may be called again
-// whenever the file changes, never twice at once, and what it returns is wiped
-// after use. An error of open refuses the file; only a [*hardening.ConfigError]
+// whenever the file changes, and at each look while its content is refused, never
+// twice at once, and what it returns is wiped after use. An error of open refuses the file; only a [*hardening.ConfigError]
 // in it is shown, because any other may hold what was decrypted.
 //
 // variables are those in which the keys of open stand: they are taken out of the

@@ -43,7 +43,7 @@ func (l *Loader) watch(ctx context.Context, snapshot filepoll.Snapshot) {
 			i := slices.IndexFunc(snapshot.Files, func(f filepoll.File) bool { return f.Path == path })
 			initial.Files = append(initial.Files, snapshot.Files[i])
 		}
-		l.poller = filepoll.Start(ctx, filepoll.Config{Paths: l.paths(), MaxBytes: maxBytes, Interval: l.opts.PollInterval, Apply: l.applyFiles}, initial)
+		l.poller = filepoll.Start(ctx, filepoll.Config{Paths: l.paths(), MaxBytes: maxBytes, Interval: l.opts.PollInterval, Apply: l.applyWatched}, initial)
 	}
 	if len(l.vaults) > 0 {
 		l.fetch.Go(func() {

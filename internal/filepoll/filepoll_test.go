@@ -144,6 +144,21 @@ func TestSumTellsContentsAndFailuresApart(t *testing.T) {
 	}
 }
 
+func TestSumTellsModesApart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	put(t, path, "1")
+	before := filepoll.Read([]string{path}, 100).Sum()
+	if again := filepoll.Read([]string{path}, 100).Sum(); again != before {
+		t.Error("two looks at one file differ")
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if filepoll.Read([]string{path}, 100).Sum() == before {
+		t.Error("a new mode is not seen")
+	}
+}
+
 type recorder struct {
 	mu   sync.Mutex
 	got  []string
@@ -249,6 +264,16 @@ func TestARetryIsOfferedAgain(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		if got := strings.Join(offered, " "); got != "2 2 2 2" {
+			t.Errorf("offered %q", got)
+		}
+		refuse.Store(true)
+		put(t, path, "3")
+		_ = p.Poll(t.Context())
+		refuse.Store(false)
+		put(t, path, "2") // what was taken before the refusal is offered as a change too
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := strings.Join(offered, " "); got != "2 2 2 2 3 2" {
 			t.Errorf("offered %q", got)
 		}
 	})

@@ -24,8 +24,8 @@ type Config struct {
 	Apply func(context.Context, Snapshot) error
 }
 
-// ErrRetry in an error of [Config.Apply] says that it was not the content that
-// was refused: it is offered again at the next look.
+// ErrRetry in an error of [Config.Apply] says that the same contents may be taken
+// later: they are offered again at the next look.
 var ErrRetry = errors.New("to be tried again")
 
 // Poller watches files until it is closed.
@@ -37,6 +37,7 @@ type Poller struct {
 	mu      sync.Mutex // guards the fields below and serialises looks
 	applied [sha256.Size]byte
 	pending [sha256.Size]byte
+	again   bool // applied was refused with ErrRetry
 }
 
 // Start begins to watch. The contents of initial count as applied: pass the
@@ -79,12 +80,18 @@ func (p *Poller) look(ctx context.Context) {
 	sum := s.Sum()
 	settled := sum == p.pending
 	p.pending = sum
-	if sum == p.applied || !settled {
+	if !settled || sum == p.applied && !p.again {
 		return
 	}
-	if err := p.cfg.Apply(ctx, s); !errors.Is(err, ErrRetry) {
-		p.applied = sum // applied or refused: in both cases not again until it changes
-	}
+	_ = p.apply(ctx, s, sum)
+}
+
+// apply offers a snapshot. Applied or refused, in both cases it is not offered
+// again until it changes, unless Apply asks for that. p.mu is held.
+func (p *Poller) apply(ctx context.Context, s Snapshot, sum [sha256.Size]byte) error {
+	err := p.cfg.Apply(ctx, s)
+	p.applied, p.again = sum, errors.Is(err, ErrRetry)
+	return err
 }
 
 // Poll looks at once and applies what it finds without waiting for it to
@@ -99,11 +106,7 @@ func (p *Poller) Poll(ctx context.Context) error {
 	s := Read(p.cfg.Paths, p.cfg.MaxBytes)
 	defer s.Wipe()
 	p.pending = s.Sum()
-	err := p.cfg.Apply(ctx, s)
-	if !errors.Is(err, ErrRetry) {
-		p.applied = p.pending
-	}
-	return err
+	return p.apply(ctx, s, p.pending)
 }
 
 // Close stops the poller and waits for an Apply that is under way. It may be

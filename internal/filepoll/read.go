@@ -45,7 +45,8 @@ type Snapshot struct {
 	Files []File // in the order asked for
 }
 
-// Sum is a digest of all contents and failures, equal if and only if they are.
+// Sum is a digest of all contents, modes and failures, equal if and only if they
+// are.
 func (s Snapshot) Sum() [sha256.Size]byte {
 	h := sha256.New()
 	var n [9]byte
@@ -56,6 +57,11 @@ func (s Snapshot) Sum() [sha256.Size]byte {
 			_, _ = h.Write(n[:])
 			_, _ = io.WriteString(h, f.Err.Error())
 			continue
+		}
+		if f.Info != nil {
+			n[0] = 2
+			binary.BigEndian.PutUint64(n[1:], uint64(f.Info.Mode()))
+			_, _ = h.Write(n[:])
 		}
 		n[0] = 0
 		binary.BigEndian.PutUint64(n[1:], uint64(len(f.Data)))
