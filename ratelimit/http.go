@@ -101,13 +101,20 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 
 // exempt reports whether the request matches a route without limits. A path
 // that is not clean never does: a handler that is no ServeMux might read
-// "/static/%2e%2e/login" as another route than we do.
+// "/static/%2e%2e/login" as another route than we do. Nor does one that is only
+// redirected to a route: a service may serve "/static" beside "/static/".
 func (l *Limiter) exempt(r *http.Request) bool {
 	p := r.URL.Path
 	if clean := path.Clean(p); p != clean && p != clean+"/" {
 		return false
 	}
-	pattern := l.match(r)
+	if !l.mayMatch(r) {
+		return false
+	}
+	h, pattern := l.mux.Handler(r)
+	if _, ok := h.(routed); !ok {
+		return false
+	}
 	for i := range l.routes {
 		if l.routes[i].pattern == pattern {
 			return l.routes[i].unlimited

@@ -97,6 +97,12 @@ func register(mux *http.ServeMux, before []Route, pattern string) (reason, fix s
 			reason, fix = "is not a pattern of net/http.ServeMux, or overlaps another route without being more specific", `write it like "POST /login"`
 		}
 	}()
-	mux.Handle(pattern, http.NotFoundHandler())
+	mux.Handle(pattern, routed{})
 	return "", ""
 }
+
+// routed is the handler of every route in Limiter.mux, which nobody calls: a
+// ServeMux that finds another one has redirected the request.
+type routed struct{}
+
+func (routed) ServeHTTP(http.ResponseWriter, *http.Request) {}
