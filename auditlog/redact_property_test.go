@@ -2,12 +2,15 @@ package auditlog
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -27,9 +30,14 @@ var seeds = []string{
 
 func (g grower) text() string {
 	secret := seeds[g.IntN(len(seeds))]
-	switch g.IntN(6) {
+	switch g.IntN(8) {
 	case 0:
 		return secret
+	case 5:
+		beside := []string{"“", "”", "é", "漢", "\u00a0", "\u200b", "\ufeff", "→", "：", "\xff", "%20", "%3D", `\n`, `\u003d`, "\x00", "\r\n", "|", "<b>"}
+		return "x" + beside[g.IntN(len(beside))] + secret + beside[g.IntN(11)]
+	case 6:
+		return strings.Repeat("- ", maxString/2-g.IntN(24)) + secret + " -"
 	case 1:
 		return "Authorization: Bearer " + secret
 	case 2:
@@ -43,7 +51,7 @@ func (g grower) text() string {
 }
 
 func (g grower) key() string {
-	return []string{"a", "b", "level", "msg", "time", "user_id", "status", "x y", "é", "", seeds[0]}[g.IntN(11)]
+	return []string{"a", "b", "level", "msg", "time", "user_id", "status", "x y", "é", "", seeds[0], "a\xff", "a\xfe", "a#2", "attrs_dropped"}[g.IntN(15)]
 }
 
 type (
@@ -58,7 +66,34 @@ type (
 		Again any
 		note  string
 	}
+	Embedded struct {
+		X, Y any
+	}
+	taggedStruct struct {
+		*Embedded `audit:"secret"`
+		Plain     any    `audit:"secret"`
+		Gone      any    `audit:"drop"`
+		Who       any    `audit:"pseudonym"`
+		ID        string `audit:"safe" json:"level"`
+		Other     any    `audit:"no such word" json:"level"`
+	}
+	untaggedStruct struct {
+		*Embedded
+		*untaggedStruct
+		Level any `json:"level,omitempty"`
+	}
+	panickingText  struct{ s string }
+	panickingValue struct{ s string }
+	panickingName  string
+	failingText    struct{ s string }
+	atPointer      struct{ S string }
 )
+
+func (p panickingText) MarshalText() ([]byte, error) { panic(p.s) }
+func (p panickingValue) LogValue() slog.Value        { panic(p.s) }
+func (p panickingName) String() string               { panic(string(p)) }
+func (f failingText) MarshalText() ([]byte, error)   { return []byte(f.s), errors.New(f.s) }
+func (a *atPointer) LogValue() slog.Value            { return slog.StringValue(a.S) }
 
 func (l lateValue) LogValue() slog.Value        { return l.v }
 func (m marshals) MarshalJSON() ([]byte, error) { return json.Marshal(map[string]string{"m": m.s}) }
@@ -67,9 +102,9 @@ func (p panics) MarshalJSON() ([]byte, error)   { panic(p.s) }
 func (f fails) MarshalJSON() ([]byte, error)    { return nil, errors.New(f.s) }
 
 func (g grower) any(depth int) any {
-	n := 20
+	n := 32
 	if depth <= 0 {
-		n = 12
+		n = 22
 	}
 	switch g.IntN(n) {
 	case 0:
@@ -97,21 +132,56 @@ func (g grower) any(depth int) any {
 	case 11:
 		return g.IntN(1000)
 	case 12:
-		return map[string]any{g.key(): g.any(depth - 1), g.key(): g.any(depth - 1)}
+		return g.request()
 	case 13:
-		return []any{g.any(depth - 1), g.any(depth - 1)}
+		return *g.request()
 	case 14:
-		return grownStruct{g.text(), g.any(depth - 1), g.any(depth - 1), g.text()}
+		return panickingText{g.text()}
 	case 15:
-		return &grownStruct{Name: g.text(), Inner: g.any(depth - 1)}
+		return panickingValue{g.text()}
 	case 16:
-		return lateValue{g.value(depth - 1)}
+		return panickingName(g.text())
 	case 17:
-		return map[int]string{1: g.text()}
+		return failingText{g.text()}
 	case 18:
+		return atPointer{g.text()}
+	case 19:
+		return &http.Cookie{Name: "c", Value: g.text()} // #nosec G124 -- it is logged, never sent
+	case 20:
+		return context.WithValue(context.Background(), panickingName("k"), g.text())
+	case 21:
+		return map[any]any{g.text(): 1, texts{g.text()}: 2, panickingName(g.text()): 3}
+	case 22:
+		return map[string]any{g.key(): g.any(depth - 1), g.key(): g.any(depth - 1)}
+	case 23:
+		return []any{g.any(depth - 1), g.any(depth - 1)}
+	case 24:
+		return grownStruct{g.text(), g.any(depth - 1), g.any(depth - 1), g.text()}
+	case 25:
+		return &grownStruct{Name: g.text(), Inner: g.any(depth - 1)}
+	case 26:
+		return lateValue{g.value(depth - 1)}
+	case 27:
+		return map[int]string{1: g.text()}
+	case 28:
 		return [2]any{g.any(depth - 1), nil}
+	case 29:
+		return taggedStruct{&Embedded{g.text(), g.any(depth - 1)}, g.any(depth - 1), g.any(depth - 1), g.any(depth - 1), g.text(), g.text()}
+	case 30:
+		v := &untaggedStruct{Embedded: &Embedded{g.text(), g.any(depth - 1)}, Level: g.any(depth - 1)}
+		v.untaggedStruct = v
+		return v
 	}
 	return g.value(depth - 1)
+}
+
+func (g grower) request() *http.Request {
+	req := httptest.NewRequest(http.MethodPost, "/p", strings.NewReader(g.text()))
+	req.URL.RawQuery, req.RequestURI = "q="+g.text(), "/p?q="+g.text()
+	req.URL.User = url.UserPassword(g.text(), g.text())
+	req.Header = http.Header{"Cookie": {"a=" + g.text()}, "X-A": {g.text()}, "Authorization": {"Basic " + g.text()}}
+	req.Form, req.TLS = url.Values{g.text(): {g.text()}}, &tls.ConnectionState{ServerName: g.text()}
+	return req.WithContext(context.WithValue(req.Context(), panickingName("k"), g.text()))
 }
 
 func (g grower) value(depth int) slog.Value {
@@ -125,6 +195,9 @@ func (g grower) attrs(depth int) []slog.Attr {
 	out := make([]slog.Attr, g.IntN(4))
 	for i := range out {
 		out[i] = slog.Attr{Key: g.key(), Value: g.value(depth)}
+		if depth > 0 && g.IntN(6) == 0 {
+			out[i] = slog.Attr{Value: slog.GroupValue(g.attrs(depth - 1)...)} // its members stand beside it
+		}
 	}
 	return out
 }
