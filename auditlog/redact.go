@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 
 	"github.com/inovy/hardening/internal/faults"
 	"github.com/inovy/hardening/internal/shapes"
@@ -191,6 +192,10 @@ func mark(p Pattern) string { return "[REDACTED:" + string(p) + "]" }
 // String returns s with every pattern replaced by its mark, and shortened to
 // 8 KiB. It allocates nothing if there is nothing to redact.
 func (r *Redactor) String(s string) string { return r.clean(s, 0) }
+
+// name redacts the name of an attribute, a group or a member. Bytes that are no
+// UTF-8 are replaced here, because encoders would make one name of two.
+func (r *Redactor) name(key string) string { return strings.ToValidUTF8(r.String(key), "\ufffd") }
 
 // clean is String without the patterns in but.
 func (r *Redactor) clean(s string, but patternSet) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"unicode/utf8"
 )
 
 // Handler returns a handler that redacts every record, and whatever is added
@@ -53,8 +54,8 @@ func (h *redactHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
-	shown := namesOf(h.taken).free(h.r.String(name))
-	return &redactHandler{r: h.r, next: h.next.WithGroup(shown), hidden: h.hidden || h.r.hides(name)}
+	free := namesOf(h.taken).free(h.r.name(name))
+	return &redactHandler{r: h.r, next: h.next.WithGroup(free), hidden: h.hidden || h.r.rank(name) != shown}
 }
 
 func (h *redactHandler) Handle(ctx context.Context, rec slog.Record) error {
@@ -106,7 +107,7 @@ func (h *redactHandler) cleanText(s string) bool {
 }
 
 func (h *redactHandler) cleanAttr(a slog.Attr, depth int) bool {
-	if how := h.r.rank(a.Key); how == secret || how == weak && !countsOnly(a.Value) || !h.cleanText(a.Key) {
+	if how := h.r.rank(a.Key); how == secret || how == weak && !countsOnly(a.Value) || !utf8.ValidString(a.Key) || !h.cleanText(a.Key) {
 		return false
 	}
 	switch a.Value.Kind() {

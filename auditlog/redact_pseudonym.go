@@ -132,7 +132,7 @@ func (w *walker) auditAttr(a slog.Attr, depth int) slog.Attr {
 	case w.r.isDeclared(a.Key), w.r.rank(a.Key) == secret, a.Value.Kind() == slog.KindBool, depth >= maxDepth:
 		return w.attr(a, depth)
 	case a.Value.Kind() == slog.KindGroup:
-		return slog.Attr{Key: w.r.String(a.Key), Value: slog.GroupValue(w.auditAttrs(a.Value.Group(), depth+1)...)}
+		return slog.Attr{Key: w.r.name(a.Key), Value: slog.GroupValue(w.auditAttrs(a.Value.Group(), depth+1)...)}
 	}
 	text := a.Value.String()
 	if a.Value.Kind() == slog.KindAny { // its own methods may do anything: use what the walker makes of it
@@ -143,7 +143,7 @@ func (w *walker) auditAttr(a slog.Attr, depth int) slog.Attr {
 			text = string(appendPlain(nil, v))
 		}
 	}
-	return slog.String(w.r.String(a.Key), w.r.pseudonyms.of(text))
+	return slog.String(w.r.name(a.Key), w.r.pseudonyms.of(text))
 }
 
 // resolve asks a LogValuer, whose panic is no value to show.

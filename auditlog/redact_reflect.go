@@ -1,7 +1,11 @@
 package auditlog
 
 import (
+	"encoding"
+	"encoding/json"
 	"fmt"
+	"log/slog"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -11,6 +15,9 @@ import (
 func (w *walker) reflect(v any, rv reflect.Value, depth int, safe bool) any {
 	switch rv.Kind() {
 	case reflect.String:
+		if s, ok := spoken(v); ok {
+			return w.text(s, safe)
+		}
 		return w.text(rv.String(), safe)
 	case reflect.Bool:
 		return rv.Bool()
@@ -28,7 +35,7 @@ func (w *walker) reflect(v any, rv reflect.Value, depth int, safe bool) any {
 		if !safe && w.r.isCardFloat(rv.Float()) {
 			return mark(PAN)
 		}
-		return strconv.FormatFloat(rv.Float(), 'g', -1, 64) // NaN has no JSON form
+		return finite(rv.Float(), v)
 	case reflect.Complex64, reflect.Complex128:
 		return fmt.Sprint(rv.Complex())
 	case reflect.Pointer, reflect.Interface:
@@ -37,18 +44,57 @@ func (w *walker) reflect(v any, rv reflect.Value, depth int, safe bool) any {
 		}
 		return w.element(rv.Elem(), depth, safe)
 	case reflect.Slice, reflect.Array:
+		if s, ok := spoken(v); ok && rv.Type().Elem().Kind() == reflect.Uint8 {
+			return w.text(s, safe)
+		}
 		return w.slice(rv, depth, safe)
 	case reflect.Map:
 		return w.mapping(rv, depth)
 	case reflect.Struct:
+		if asks(reflect.PointerTo(rv.Type())) { // how it wants to be seen, its pointer says
+			p := reflect.New(rv.Type())
+			p.Elem().Set(rv)
+			return w.any(p.Interface(), depth+1, safe)
+		}
 		out := map[string]any{}
-		w.fields(rv, depth, out)
+		w.fields(rv, depth, out, nil)
 		if s, ok := v.(fmt.Stringer); ok && len(out) == 0 {
 			return w.text(s.String(), safe)
 		}
 		return out
 	}
 	return typeName(v, "not shown") // functions, channels
+}
+
+// spoken is what a text or bytes say of themselves: a type whose String masks it
+// is no more shown than fmt would.
+func spoken(v any) (string, bool) {
+	switch x := v.(type) {
+	case fmt.Formatter:
+		return fmt.Sprintf("%+v", x), true
+	case fmt.Stringer:
+		return x.String(), true
+	}
+	return "", false
+}
+
+// asks reports whether values of type t say how they are logged.
+func asks(t reflect.Type) bool {
+	return t.Implements(typeLogValuer) || t.Implements(typeMarshaler) || t.Implements(typeTextMarshaler)
+}
+
+var (
+	typeLogValuer     = reflect.TypeFor[slog.LogValuer]()
+	typeMarshaler     = reflect.TypeFor[json.Marshaler]()
+	typeTextMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// finite returns number, unless its value f has no form in JSON.
+func finite(f float64, number any) any {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return strconv.FormatFloat(f, 'g', -1, 64)
+	}
+	return number
 }
 
 // element goes one level down, through methods where the value may be asked.
@@ -68,7 +114,9 @@ func (w *walker) slice(rv reflect.Value, depth int, safe bool) any {
 	}
 	if rv.Type().Elem().Kind() == reflect.Uint8 {
 		b := make([]byte, rv.Len())
-		reflect.Copy(reflect.ValueOf(b), rv)
+		for i := range b { // no Copy: the type of the bytes may have a name
+			b[i] = byte(rv.Index(i).Uint()) // #nosec G115 -- its kind is uint8
+		}
 		return w.bytes(b, safe)
 	}
 	out := make([]any, 0, min(rv.Len(), maxElements+1))
@@ -97,7 +145,7 @@ func (w *walker) mapping(rv reflect.Value, depth int) any {
 	out := make(map[string]any, min(len(pairs), maxElements+1))
 	for i, p := range pairs {
 		if i == maxElements || w.nodes > maxNodes {
-			out["[more]"] = len(pairs) - i
+			out[free(out, "[more]")] = len(pairs) - i
 			break
 		}
 		w.put(out, p.key, p.value, depth)
@@ -107,10 +155,13 @@ func (w *walker) mapping(rv reflect.Value, depth int) any {
 
 // put redacts one member of a map or struct.
 func (w *walker) put(out map[string]any, key string, v reflect.Value, depth int) {
-	name := free(out, w.r.String(key)) // two keys may have become one
+	name := free(out, w.r.name(key)) // two keys may have become one
 	how := w.r.rank(key)
+	if v.Kind() == reflect.Interface && !v.IsNil() {
+		v = v.Elem()
+	}
 	switch {
-	case how == weak && (v.CanInt() || v.CanUint() || v.CanFloat()), how < weak:
+	case how == weak && (v.CanInt() || v.CanUint() || v.CanFloat() || v.Kind() == reflect.String && !telling(v.String(), true)), how < weak:
 		out[name] = w.element(v, depth, w.r.isSafe(key))
 	case v.Kind() == reflect.Bool:
 		out[name] = v.Bool()
@@ -131,15 +182,18 @@ func free(out map[string]any, name string) string {
 }
 
 func (w *walker) keyText(k reflect.Value) string {
+	if k.Kind() == reflect.Interface && !k.IsNil() {
+		k = k.Elem()
+	}
 	if k.Kind() == reflect.String {
 		return k.String()
 	}
 	if k.CanInterface() {
-		if s, ok := w.any(k.Interface(), maxDepth-2, false).(string); ok {
-			return s
-		}
-		if k.CanInt() || k.CanUint() {
-			return fmt.Sprint(k.Interface())
+		switch x := w.any(k.Interface(), maxDepth-2, false).(type) {
+		case string:
+			return x
+		case bool, int64, uint64, float32, float64, json.Number:
+			return fmt.Sprint(x)
 		}
 	}
 	return "[" + k.Type().String() + "]"
@@ -147,47 +201,56 @@ func (w *walker) keyText(k reflect.Value) string {
 
 // fields adds the exported fields of a struct under the names that JSON gives
 // them. A field is hidden by either of its names, and as its audit tag says:
-// "secret", "pseudonym", "drop", or "safe" for a typed identifier.
-func (w *walker) fields(rv reflect.Value, depth int, out map[string]any) {
+// "secret", "pseudonym", "drop", or "safe" for a typed identifier. open are the
+// types around it whose fields are being added: one that embeds itself has none
+// that it did not have before.
+func (w *walker) fields(rv reflect.Value, depth int, out map[string]any, open []reflect.Type) {
 	t := rv.Type()
+	open = append(slices.Clip(open), t)
 	for i := range t.NumField() {
-		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous && name == "" && depth < maxDepth {
-			inner := rv.Field(i)
+		f, v := t.Field(i), rv.Field(i)
+		jsonTag, tag := f.Tag.Get("json"), f.Tag.Get("audit")
+		name, _, _ := strings.Cut(jsonTag, ",")
+		if f.Anonymous && name == "" && (tag == "" || tag == "safe") {
+			inner := v
 			if inner.Kind() == reflect.Pointer && !inner.IsNil() {
 				inner = inner.Elem()
 			}
-			if inner.Kind() == reflect.Struct && !w.r.hides(f.Name) {
-				w.fields(inner, depth+1, out)
+			if it := inner.Type(); it.Kind() == reflect.Struct && !w.r.hides(f.Name) && !asks(it) && !asks(reflect.PointerTo(it)) {
+				if w.nodes++; w.nodes > maxNodes {
+					return
+				}
+				if !slices.Contains(open, it) {
+					w.fields(inner, depth, out, open)
+				}
 				continue
 			}
 		}
-		if !f.IsExported() || name == "-" {
+		if !f.IsExported() && !(f.Anonymous && tag != "") || jsonTag == "-" {
 			continue
 		}
 		if name == "" {
 			name = f.Name
 		}
-		switch tag := f.Tag.Get("audit"); tag {
+		switch tag {
 		case "":
 		case "drop":
 			continue
 		case "safe":
-			out[w.r.String(name)] = w.element(rv.Field(i), depth, true)
+			out[free(out, w.r.name(name))] = w.element(v, depth, true)
 			continue
 		case "pseudonym":
-			out[w.r.String(name)] = w.pseudonym(rv.Field(i), depth)
+			out[free(out, w.r.name(name))] = w.pseudonym(v, depth)
 			continue
 		default: // "secret", and a word that nobody knows is no reason to show it
-			out[w.r.String(name)] = redactedKey
+			out[free(out, w.r.name(name))] = redactedKey
 			continue
 		}
-		if w.r.hides(f.Name) && rv.Field(i).Kind() != reflect.Bool {
-			out[w.r.String(name)] = redactedKey
+		if w.r.hides(f.Name) && v.Kind() != reflect.Bool {
+			out[free(out, w.r.name(name))] = redactedKey
 			continue
 		}
-		w.put(out, name, rv.Field(i), depth)
+		w.put(out, name, v, depth)
 	}
 }
 
@@ -195,6 +258,9 @@ func (w *walker) fields(rv reflect.Value, depth int, out map[string]any) {
 func (w *walker) pseudonym(v reflect.Value, depth int) any {
 	if v.Kind() == reflect.String {
 		return w.r.pseudonyms.of(v.String())
+	}
+	if !v.CanInterface() { // nothing to tell it from others by
+		return redactedKey
 	}
 	return w.r.pseudonyms.of(string(appendPlain(nil, w.element(v, depth, true))))
 }

@@ -28,9 +28,9 @@ type walker struct {
 // attr redacts one attribute: its key, and what stands under it.
 func (w *walker) attr(a slog.Attr, depth int) slog.Attr {
 	if how := w.r.rank(a.Key); how == secret || how == weak && !countsOnly(a.Value) {
-		return slog.Attr{Key: w.r.String(a.Key), Value: w.hidden(a.Value)}
+		return slog.Attr{Key: w.r.name(a.Key), Value: w.hidden(a.Value)}
 	}
-	return slog.Attr{Key: w.r.String(a.Key), Value: w.value(a.Value, depth, w.r.isSafe(a.Key))}
+	return slog.Attr{Key: w.r.name(a.Key), Value: w.value(a.Value, depth, w.r.isSafe(a.Key))}
 }
 
 // hidden replaces everything but a bool, which says only that there is something.
@@ -168,15 +168,15 @@ func (w *walker) any(v any, depth int, safe bool) (out any) {
 			return nil
 		}
 		return w.text(x.Status, false)
-	case *http.Request: // the query and the headers hold too much to list
+	case http.Response:
+		return w.text(x.Status, false)
+	case *http.Request:
 		if x == nil {
 			return nil
 		}
-		path := ""
-		if x.URL != nil {
-			path = x.URL.Path
-		}
-		return w.text(x.Method+" "+x.Host+path, false)
+		return w.request(x)
+	case http.Request:
+		return w.request(&x)
 	case json.Marshaler:
 		if isNil(reflect.ValueOf(v)) {
 			return nil
@@ -201,6 +201,16 @@ func (w *walker) any(v any, depth int, safe bool) (out any) {
 
 // cookie shows that there is a cookie of this name, never its value.
 func (w *walker) cookie(c http.Cookie) string { return w.text(c.Name, false) + "=" + redactedKey }
+
+// request shows what was asked for: the query and the headers hold too much to
+// list.
+func (w *walker) request(x *http.Request) string {
+	path := ""
+	if x.URL != nil {
+		path = x.URL.Path
+	}
+	return w.text(x.Method+" "+x.Host+path, false)
+}
 
 func typeName(v any, why string) string { return fmt.Sprintf("[%T %s]", v, why) }
 
@@ -257,6 +267,8 @@ func (w *walker) plain(v slog.Value) any {
 		return v.Time().Format(time.RFC3339Nano)
 	case slog.KindDuration:
 		return v.Duration().String()
+	case slog.KindFloat64:
+		return finite(v.Float64(), v.Any())
 	default:
 		return v.Any()
 	}
