@@ -75,7 +75,7 @@ type (
 		Gone      any    `audit:"drop"`
 		Who       any    `audit:"pseudonym"`
 		ID        string `audit:"safe" json:"level"`
-		Other     any    `audit:"no such word" json:"level"`
+		Other     any    `audit:"no such word" json:"msg"`
 	}
 	untaggedStruct struct {
 		*Embedded
