@@ -95,6 +95,13 @@ redis.call('SET', KEYS[1], table.concat(parts, ' '), 'PX', string.format('%.0f',
 return 1
 `)
 
+// changeBlocks runs the script.
+func (s *Store) changeBlocks(ctx context.Context, argv ...any) (int64, error) {
+	one := []call{{keys: []string{s.blocksKey()}, argv: argv}}
+	s.send(ctx, changeBlocks, one)
+	return one[0].cmd.Int64()
+}
+
 func (s *Store) blocksKey() string { return s.prefix + "blocked" }
 
 // tokens name a user or organisation in Redis, under the primary key first.
@@ -138,7 +145,7 @@ func (s *Store) Block(ctx context.Context, who ratelimit.Identity, until time.Ti
 	}
 	call, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	written, err := changeBlocks.Run(call, s.client, []string{s.blocksKey()}, argv...).Int64()
+	written, err := s.changeBlocks(call, argv...)
 	if s.noted(ctx, s.blocksBreaker(), err); err != nil {
 		return err
 	}
@@ -216,14 +223,18 @@ func (s *Store) askBlocks(ctx context.Context) error {
 	}
 	call, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	value, err := s.client.Get(call, s.blocksKey()).Result()
+	var value *redis.StringCmd
+	_, err := s.client.Pipelined(call, func(p redis.Pipeliner) error { // see send
+		value = p.Get(call, s.blocksKey())
+		return nil
+	})
 	if errors.Is(err, redis.Nil) {
 		err = nil
 	}
 	if s.noted(ctx, s.blocksBreaker(), err); err != nil {
 		return err
 	}
-	list := parseBlocks(value)
+	list := parseBlocks(value.Val())
 	next, lost := s.blocks.merged(list, asked)
 	s.blocks.known.Store(&blocked{asked, next})
 	if !lost {
@@ -233,7 +244,7 @@ func (s *Store) askBlocks(ctx context.Context) error {
 	// holds here; now the other nodes and those that start later learn of it.
 	call, cancel = context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	err = changeBlocks.Run(call, s.client, []string{s.blocksKey()}, s.blocks.remembered()).Err()
+	_, err = s.changeBlocks(call, s.blocks.remembered())
 	if s.noted(ctx, s.blocksBreaker(), err); err == nil {
 		_ = s.sink.Emit(ctx, event.StoreReset, slog.String(event.KeyReason, "changes of blocks were gone from Redis, after a flush or a failover; what this node knew is written back"))
 	}

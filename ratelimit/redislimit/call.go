@@ -139,13 +139,7 @@ func (s *Store) ask(ctx context.Context, mode string, cs []call, charges int) ([
 	answers := make([]answer, charges)
 	short, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if len(cs) == 1 {
-		cs[0].cmd = decide.Run(short, s.client, cs[0].keys, cs[0].argv...)
-		var all bool
-		all, cs[0].err = cs[0].read(answers)
-		return answers, all, cs[0].err
-	}
-	s.send(short, cs)
+	s.send(short, decide, cs)
 	all := true
 	var failed error
 	var took []int
@@ -180,7 +174,7 @@ func (s *Store) giveBack(ctx context.Context, cs []call, answers []answer) error
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
-	s.send(ctx, cs)
+	s.send(ctx, decide, cs)
 	var failed error
 	for i := range cs {
 		_, err := cs[i].read(answers)
@@ -190,11 +184,13 @@ func (s *Store) giveBack(ctx context.Context, cs []call, answers []answer) error
 }
 
 // send makes all calls at once, and those again whose server did not know the
-// script.
-func (s *Store) send(ctx context.Context, cs []call) {
+// script. A single one is a pipeline too: of other commands a client of a Cluster
+// first asks a server about all commands, for up to 5 s whatever the deadline,
+// which it does not for pipelines (go-redis 9.23).
+func (s *Store) send(ctx context.Context, script *redis.Script, cs []call) {
 	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // each call has its own error
 		for i := range cs {
-			cs[i].cmd = decide.EvalSha(ctx, p, cs[i].keys, cs[i].argv...)
+			cs[i].cmd = script.EvalSha(ctx, p, cs[i].keys, cs[i].argv...)
 		}
 		return nil
 	})
@@ -209,7 +205,7 @@ func (s *Store) send(ctx context.Context, cs []call) {
 	}
 	_, _ = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, c := range unknown {
-			c.cmd = decide.Eval(ctx, p, c.keys, c.argv...)
+			c.cmd = script.Eval(ctx, p, c.keys, c.argv...)
 		}
 		return nil
 	})

@@ -82,7 +82,7 @@
 //
 //	user limits on >password ~portal:* resetchannels -@all +hello +auth +ping +evalsha +eval +time +get +set +pttl
 //
-// On a Cluster add +cluster|slots +cluster|shards +readonly +command.
+// On a Cluster add +cluster|slots.
 //
 // # Threat model
 //

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -68,6 +69,7 @@ func TestAWindowThatStraddlesTheBeginningOfAnOutageHolds(t *testing.T) {
 // its outages can be timed in a bubble. It can refuse connections, or hang.
 type fake struct {
 	state atomic.Int32 // up, refusing, hanging
+	slots bool         // it has all slots of a Cluster, and says so even while it hangs
 	mu    sync.Mutex   // guards conns
 	conns []net.Conn
 	value atomic.Pointer[string] // what every key holds
@@ -129,11 +131,15 @@ func (f *fake) serve(c net.Conn) {
 			}
 			args[i] = string(b[:length])
 		}
-		if f.state.Load() == hanging {
+		name := strings.ToLower(args[0])
+		if f.state.Load() == hanging && !(f.slots && slices.Contains([]string{"hello", "client", "cluster"}, name)) {
 			continue
 		}
 		reply := "+OK\r\n"
-		switch strings.ToLower(args[0]) {
+		switch name {
+		case "cluster":
+			id := strings.Repeat("a", 40)
+			reply = "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$9\r\n127.0.0.1\r\n:6379\r\n$40\r\n" + id + "\r\n"
 		case "hello":
 			reply = "-ERR unknown command\r\n"
 		case "get":
@@ -196,6 +202,41 @@ func TestRedisIsAskedAgainWithin5sOfItsReturnAndEachChangeIsToldOnce(t *testing.
 			})
 		}
 	}
+}
+
+// A server of a Cluster that still says which slots it has, and nothing else, as
+// a process finds it that starts in the middle of an outage: no call takes longer
+// than it may.
+func TestAHungServerOfAClusterCosts100ms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := &fake{slots: true}
+		srv.turn(hanging)
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:6379"}, Dialer: srv.dial, ContextTimeoutEnabled: true})
+		defer func() { _ = client.Close(); srv.turn(refusing) }()
+		s := newStore(t, client, func(c *redislimit.Config) { c.Timeout = 0 })
+		for name, call := range map[string]func(){
+			"a decision": func() {
+				if ok, st := take(t, s, charge(10)); !ok || !st.Degraded {
+					t.Errorf("%t, %+v", ok, st)
+				}
+			},
+			"a look at the blocks": func() { s.Blocked(t.Context(), eve) },
+			"a block": func() {
+				if err := s.Block(t.Context(), eve, time.Now().Add(time.Hour)); err == nil {
+					t.Error("no error")
+				}
+			},
+		} {
+			start := time.Now()
+			if call(); time.Since(start) != 100*time.Millisecond {
+				t.Errorf("%s took %v", name, time.Since(start))
+			}
+		}
+		start := time.Now()
+		if take(t, s, charge(10)); time.Since(start) != 0 {
+			t.Errorf("after three failures a decision took %v", time.Since(start))
+		}
+	})
 }
 
 func TestEachLimitHasItsOwnPolicyForAnOutage(t *testing.T) {

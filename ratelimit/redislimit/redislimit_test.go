@@ -19,7 +19,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/inovy/hardening"
-	"github.com/inovy/hardening/internal/testenv"
 	"github.com/inovy/hardening/ratelimit"
 	"github.com/inovy/hardening/ratelimit/redislimit"
 	"github.com/inovy/hardening/ratelimit/storetest"
@@ -75,44 +74,6 @@ func miniredisHolds(t *testing.T, slots int) {
 	}, Advance: advance})
 }
 
-// acl is what the package documentation gives the service's user.
-var acl = strings.Fields("resetchannels -@all +hello +auth +ping +evalsha +eval +time +get +set +pttl")
-
-// leastUser is a client of a user that may do no more than that.
-func leastUser(t *testing.T, admin *redis.Client) *redis.Client {
-	user, password := "limits-"+strings.ToLower(rand.Text()[:8]), rand.Text()
-	args := []any{"ACL", "SETUSER", user, "on", ">" + password, "~test-*"}
-	for _, a := range acl {
-		args = append(args, a)
-	}
-	if err := admin.Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { admin.Do(context.Background(), "ACL", "DELUSER", user) })
-	client := redis.NewClient(&redis.Options{Addr: admin.Options().Addr, Username: user, Password: password, ContextTimeoutEnabled: true})
-	t.Cleanup(func() { _ = client.Close() })
-	return client
-}
-
-func TestRedisHoldsToTheContractForTheLeastUser(t *testing.T) {
-	addr := testenv.Redis(t)
-	admin := redis.NewClient(&redis.Options{Addr: addr})
-	t.Cleanup(func() { _ = admin.Close() })
-	client := leastUser(t, admin)
-	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, client) }})
-	t.Run("after SCRIPT FLUSH", func(t *testing.T) {
-		s := newStore(t, client)
-		for i := range 10 {
-			if err := admin.ScriptFlush(t.Context()).Err(); err != nil {
-				t.Fatal(err)
-			}
-			if ok, st := take(t, s, charge(5)); ok != (i < 5) || st.Degraded {
-				t.Errorf("request %d: %t, %+v", i+1, ok, st)
-			}
-		}
-	})
-}
-
 func charge(n int64) ratelimit.Charge {
 	return ratelimit.Charge{Rule: "ip", Subject: ratelimit.Subject{Addr: netip.MustParseAddr("192.0.2.77")}, N: n, Per: time.Hour, Cost: 1}
 }
@@ -142,6 +103,14 @@ func TestEveryFaultIsNamed(t *testing.T) {
 	t.Cleanup(func() { _ = deaf.Close() })
 	if _, err := redislimit.New(redislimit.Config{Client: deaf, Namespace: "n", Keys: ring{}}); err == nil {
 		t.Error("a client that keeps no deadline was accepted")
+	}
+	for name, o := range map[string]*redis.ClusterOptions{"ReadOnly": {ReadOnly: true}, "RouteByLatency": {RouteByLatency: true}, "RouteRandomly": {RouteRandomly: true}} {
+		o.Addrs, o.ContextTimeoutEnabled = []string{"127.0.0.1:1"}, true
+		stale := redis.NewClusterClient(o)
+		t.Cleanup(func() { _ = stale.Close() })
+		if _, err := redislimit.New(redislimit.Config{Client: stale, Namespace: "n", Keys: ring{}}); err == nil {
+			t.Errorf("a client that reads from replicas was accepted: %s", name)
+		}
 	}
 }
 

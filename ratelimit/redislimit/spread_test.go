@@ -33,17 +33,17 @@ func request(i int, n int64) []ratelimit.Charge {
 }
 
 // spread holds the contract on a cluster, and each of its nodes holds keys.
-func spread(t *testing.T, c *redis.ClusterClient) {
-	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, c, in64Slots) }})
-	s := newStore(t, c, in64Slots, func(c *redislimit.Config) { c.Namespace = "spread" })
+func spread(t *testing.T, admin, least *redis.ClusterClient) {
+	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, least, in64Slots) }})
+	s := newStore(t, least, in64Slots, func(c *redislimit.Config) { c.Namespace = "test-spread" })
 	for i := range 100 {
 		if ok, err := s.TakeAll(t.Context(), request(i, 1), make([]ratelimit.State, 4)); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 	}
 	var masters atomic.Int64
-	err := c.ForEachMaster(t.Context(), func(ctx context.Context, m *redis.Client) error {
-		keys, err := m.Keys(ctx, "spread:*").Result()
+	err := admin.ForEachMaster(t.Context(), func(ctx context.Context, m *redis.Client) error {
+		keys, err := m.Keys(ctx, "test-spread:*").Result()
 		if len(keys) >= 30 { // of 301
 			masters.Add(1)
 		}
@@ -186,6 +186,9 @@ func (d *deaf) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 			} else {
 				heard = append(heard, cmd)
 			}
+		}
+		if len(heard) == 0 {
+			return cmds[0].Err()
 		}
 		return next(ctx, heard)
 	}

@@ -25,7 +25,7 @@ type Config struct {
 
 	// Client talks to Redis 6.2 or later, to a Sentinel or to a Cluster; the
 	// caller makes and closes it. It must have ContextTimeoutEnabled, or no
-	// deadline would hold. nil is a fault.
+	// deadline would hold, and must not read from replicas. nil is a fault.
 	Client redis.UniversalClient
 
 	// Namespace is what every key begins with: 1 to 64 letters, digits, dots,
@@ -92,6 +92,9 @@ func New(cfg Config) (*Store, error) {
 		f.Missing("Client", "is nil", "pass a client from redis.NewClient or redis.NewClusterClient")
 	} else {
 		f.NilInside("Client", cfg.Client, "pass a client that was made")
+		if c, ok := cfg.Client.(*redis.ClusterClient); ok && c != nil && c.Options().ReadOnly {
+			f.Add("Client", "ReadOnly true", "asks replicas who is blocked, which may not know, and waits for seconds when a server hangs", "clear ReadOnly, RouteByLatency and RouteRandomly in its options")
+		}
 		if f.Len() == 0 && !keepsDeadlines(cfg.Client) {
 			f.Add("Client", "ContextTimeoutEnabled false", "waits for seconds when Redis hangs, whatever the deadline", "set ContextTimeoutEnabled in its options")
 		}
