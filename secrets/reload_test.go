@@ -819,3 +819,31 @@ func TestAFileThatIsOpenedToOthersLaterIsNoticed(t *testing.T) {
 		}
 	})
 }
+
+// The directory of a Dir and that of a NAME_FILE are one, however they are spelt.
+func TestAPairIsOnePairHoweverItsDirectoryIsSpelt(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(filepath.Dir(dir))
+	write(t, dir, "USER", "user-"+rotation(0))
+	t.Setenv("PASSWORD_FILE", write(t, dir, "pw", rotation(0)))
+	for _, spelling := range []string{dir, dir + "/", dir + "/../" + filepath.Base(dir), filepath.Base(dir)} {
+		write(t, dir, "USER", "user-"+rotation(0))
+		write(t, dir, "pw", rotation(0))
+		var cfg struct {
+			User     *secrets.Live `secret:"USER,kind=token"`
+			Password *secrets.Live `secret:"PASSWORD,kind=token"`
+		}
+		opts := from(secrets.Dir(spelling), secrets.Env())
+		opts.PollInterval = time.Hour
+		l, err := secrets.Load(t.Context(), &cfg, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, "USER", "user-"+rotation(1))
+		write(t, dir, "pw", "changeme")
+		if err := l.Reload(t.Context()); err == nil || secrets.Expose(cfg.User.Get()) != "user-"+rotation(0) {
+			t.Errorf("%s: half of a pair was taken over: %v", spelling, err)
+		}
+		check(t, l.Close())
+	}
+}

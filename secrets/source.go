@@ -121,7 +121,7 @@ func (envSource) find(_ context.Context, s *search) {
 			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
 				reason: "both " + f.name + " and " + f.file + " are set", fix: "set one of them"}}})
 		case file != "":
-			s.add(ref{field: f, place: &place{label: "the file that " + f.file + " names", file: &fileRef{path: file, group: filepath.Dir(file), named: true}}})
+			s.add(ref{field: f, place: &place{label: "the file that " + f.file + " names", file: &fileRef{path: file, group: groupOf(filepath.Dir(file)), named: true}}})
 		default:
 			s.add(ref{field: f, text: value})
 		}
@@ -171,14 +171,24 @@ func (d dirSource) find(_ context.Context, s *search) {
 		s.complain(s.source, flaw{reason: "can not be listed: not a directory, or not open to this process", fix: "check the mount and its mode"})
 		return
 	}
+	group := groupOf(d.path)
 	for _, f := range s.fields {
 		path := filepath.Join(d.path, f.name)
-		s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: d.path, maybe: true, dated: f.target != toPublic}}})
+		s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: group, maybe: true, dated: f.target != toPublic}}})
 		if f.lower != f.name {
 			path = filepath.Join(d.path, f.lower)
-			s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: d.path, maybe: true, dated: f.target != toPublic}}})
+			s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: group, maybe: true, dated: f.target != toPublic}}})
 		}
 	}
+}
+
+// groupOf names the files of a directory, which change together, however it is
+// spelt.
+func groupOf(dir string) string {
+	if path, err := filepath.Abs(dir); err == nil {
+		return path
+	}
+	return filepath.Clean(dir)
 }
 
 // Systemd is the directory of the credentials that systemd passes to a service
