@@ -10,5 +10,20 @@ func (l *Loader) PretendMounted(paths ...string) {
 	l.fixed = l.findFixed(points)
 }
 
+// HoldKeys keeps whoever would change the keys of a ring waiting while fn runs,
+// which may ask whether somebody does.
+func (r *Ring) HoldKeys(fn func(waiting func() bool)) {
+	inner := r.inner()
+	inner.mu.RLock()
+	defer inner.mu.RUnlock()
+	fn(func() bool {
+		if inner.mu.TryRLock() {
+			inner.mu.RUnlock()
+			return false
+		}
+		return true
+	})
+}
+
 // RaceEnabled is whether the race detector runs, which allocates.
 const RaceEnabled = raceEnabled

@@ -168,19 +168,26 @@ func (r *Ring) Generation() uint64 {
 
 // Destroy wipes the keys. Keys derived before stay as they are.
 func (r *Ring) Destroy() {
-	inner := r.inner()
-	if inner == nil {
-		return
+	for inner := r.inner(); inner != nil && !r.destroy(inner); {
+		inner = r.inner() // a reload was faster
 	}
+}
+
+// destroy wipes the keys if they are still those of the ring.
+func (r *Ring) destroy(inner *ringBox) bool {
 	inner.mu.Lock()
 	defer inner.mu.Unlock()
-	if inner.keys == nil {
-		return
+	switch {
+	case r.p.Load() != inner:
+		return false
+	case inner.keys == nil:
+		return true
 	}
 	wipeKeys(inner.keys)
 	inner.keys = nil
 	inner.seal.set.Store(nil)
 	inner.view.Store(&ringView{generation: inner.view.Load().generation + 1})
+	return true
 }
 
 func (r *Ring) inner() *ringBox {

@@ -2,7 +2,9 @@ package secrets_test
 
 import (
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,4 +176,40 @@ func TestAKeyThatARestartBringsIsActiveOnlyAfterAWhile(t *testing.T) {
 		observed(l, "the ledger can not be used")
 		check(t, l.Close())
 	})
+}
+
+// A ring that is destroyed while a reload brings it new keys has none.
+func TestAReloadDoesNotBringADestroyedRingBack(t *testing.T) {
+	dir, old := t.TempDir(), "v1@2000-02-01:"+generate(t)
+	for range 20 { // who comes first is not ours to say
+		write(t, dir, "K", old)
+		var cfg struct {
+			R *secrets.Ring `secret:"K,kind=key"`
+		}
+		opts := from(secrets.Dir(dir))
+		opts.PollInterval = time.Hour
+		l, err := secrets.Load(t.Context(), &cfg, opts)
+		check(t, err)
+		write(t, dir, "K", "v2@2000-03-01:"+generate(t)+","+old)
+		var wg sync.WaitGroup
+		cfg.R.HoldKeys(func(waiting func() bool) {
+			wg.Go(func() {
+				if err := l.Reload(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			for !waiting() {
+				runtime.Gosched()
+			}
+			wg.Go(cfg.R.Destroy)
+			for range 1000 {
+				runtime.Gosched()
+			}
+		})
+		wg.Wait()
+		if keys := cfg.R.Derive("test/x", 32); keys != nil {
+			t.Fatalf("a destroyed ring has %d keys", len(keys))
+		}
+		check(t, l.Close())
+	}
 }
