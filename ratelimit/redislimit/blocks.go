@@ -55,8 +55,10 @@ type block struct{ until, changed int64 }
 // changeBlocks is the script that blocks, lifts and restores: KEYS[1] holds the
 // changes of the namespace as "1" (the format's version) and token:until:changed
 // for each. ARGV: what the caller knows in the same form, which counts where it is
-// newer or has been lost; then, for a change, until when and the tokens, of which
-// the first one is blocked if that is to come. Answer: 0 if there are too many.
+// newer or has been lost; then, for a change, until when (0 lifts) and the tokens,
+// of which the first one is blocked. Whether that is over each node judges by its
+// own clock, as it does where it is told: the server's may be minutes ahead.
+// Answer: 0 if there are too many.
 var changeBlocks = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -77,7 +79,7 @@ if #ARGV > 1 then
     if all[ARGV[i]] then at = math.max(at, all[ARGV[i]].at + 1) end
   end
   for i = 3, #ARGV do all[ARGV[i]] = {token = ARGV[i], till = 0, at = at} end
-  if till > now then all[ARGV[3]].till = till end
+  all[ARGV[3]].till = till
 end
 local parts, ended, last = {'1'}, {}, now
 local function keep(b)

@@ -326,6 +326,33 @@ func blocksSurviveAFlush(t *testing.T, client redis.UniversalClient, flush func(
 	}
 }
 
+// A block holds until its time by the clocks of the nodes, whatever the server's
+// clock says meanwhile: changes are ordered by that, and nothing else.
+func TestABlockHoldsWhateverTheServersClockSays(t *testing.T) {
+	for _, skew := range []time.Duration{-48 * time.Hour, -10 * time.Minute, 10 * time.Minute, 20 * time.Hour} {
+		srv, client, _ := mini(t)
+		srv.SetTime(time.Now().Add(skew))
+		shared := func(c *redislimit.Config) { c.Namespace = "test" }
+		node := func() *ratelimit.Limiter { return limiter(t, newStore(t, client, shared)) }
+		a := node()
+		if err := a.Block(t.Context(), eve, time.Now().Add(5*time.Minute), "phished"); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Block(t.Context(), clinic, time.Now().Add(5*time.Minute), "phished too"); err != nil {
+			t.Fatal(err)
+		}
+		if b := node(); admits(t, a, eve) || admits(t, b, eve) || admits(t, b, clinic) {
+			t.Errorf("a server whose clock is off by %v released who is blocked", skew)
+		}
+		if err := a.Block(t.Context(), eve, time.Time{}, "solved"); err != nil {
+			t.Fatal(err)
+		}
+		if b := node(); !admits(t, a, eve) || !admits(t, b, eve) || admits(t, b, clinic) {
+			t.Errorf("off by %v: the wrong one was lifted", skew)
+		}
+	}
+}
+
 // Whoever lifts a block on a node that has lost the list is obeyed by those that
 // still know the block.
 func TestALiftAfterAFlushIsNotUndone(t *testing.T) {
