@@ -12,7 +12,7 @@ func (l *Loader) PretendMounted(paths ...string) {
 
 // HoldKeys keeps whoever would change the keys of a ring waiting while fn runs,
 // which may ask whether somebody does.
-func (r *Ring) HoldKeys(fn func(waiting func() bool)) {
+func HoldKeys(r *Ring, fn func(waiting func() bool)) {
 	inner := r.inner()
 	inner.mu.RLock()
 	defer inner.mu.RUnlock()

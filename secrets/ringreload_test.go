@@ -192,7 +192,7 @@ func TestAReloadDoesNotBringADestroyedRingBack(t *testing.T) {
 		check(t, err)
 		write(t, dir, "K", "v2@2000-03-01:"+generate(t)+","+old)
 		var wg sync.WaitGroup
-		cfg.R.HoldKeys(func(waiting func() bool) {
+		secrets.HoldKeys(cfg.R, func(waiting func() bool) {
 			wg.Go(func() {
 				if err := l.Reload(t.Context()); err != nil {
 					t.Error(err)
