@@ -73,8 +73,8 @@ func refund(t *testing.T, s ratelimit.Store, _ Subject) {
 func lateRefund(t *testing.T, s ratelimit.Store, sub Subject) {
 	for _, n := range []int64{4, 500} {
 		for _, burst := range []int64{0, n} {
-			if burst > 0 {
-				lacks(t, s, "leaky")
+			if burst > 0 && !hasBursts(s) {
+				continue
 			}
 			c := charge("late", n, 1)
 			c.Burst, c.Subject.Name = burst, time.Duration(n).String()

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,7 @@ func TestTheMemoryStoreHoldsToTheContract(t *testing.T) {
 type broken struct {
 	ratelimit.Store
 	fault string
+	last  *atomic.Int64 // State.At of the last admission
 }
 
 func (b broken) TakeAll(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) (bool, error) {
@@ -101,6 +103,9 @@ func (b broken) TakeAll(ctx context.Context, cs []ratelimit.Charge, st []ratelim
 	}
 	ok, err := b.Store.TakeAll(ctx, mine, st)
 	for i := range st {
+		if st[i].At != 0 {
+			b.last.Store(st[i].At)
+		}
 		if b.fault == "a refusal can be given back" && st[i].At == 0 {
 			st[i].At = 1
 		}
@@ -128,6 +133,8 @@ func (b broken) Refund(ctx context.Context, cs []ratelimit.Charge, st []ratelimi
 			taken[i].At = 0
 		case "a refund gives back too much":
 			mine[i].Cost *= 2
+		case "a refund is of the last admission":
+			taken[i].At = b.last.Load()
 		}
 	}
 	if b.fault == "a refund is a reset" {
@@ -179,46 +186,81 @@ func TestABrokenStoreFails(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return broken{s, fault}
+				return broken{s, fault, new(atomic.Int64)}
 			},
 			Advance: time.Sleep,
 			Around:  synctest.Test,
 		})
 		return
 	}
-	for fault, clause := range map[string]string{
-		"none":                                "",
-		"one too many":                        "exactly_N_are_admitted",
-		"a race":                              "exactly_N_are_admitted_to_64_goroutines",
-		"a refusal consumes":                  "a_refusal_consumes_nothing_anywhere",
-		"costs are ignored":                   "a_cost_counts_as_that_many",
-		"rules share a counter":               "rules,_windows,_addresses_and_names_are_counted_apart",
-		"an address is its text":              "rules,_windows,_addresses_and_names_are_counted_apart",
-		"a peek consumes":                     "a_peek_consumes_nothing,_a_reset_forgets",
-		"a reset does nothing":                "a_peek_consumes_nothing,_a_reset_forgets",
-		"usage is lost when N changes":        "usage_stays_when_N_changes",
-		"what is hostile is made good":        "what_cannot_be_counted_is_refused_with_ErrCharges",
-		"a refund does nothing":               "a_refund_gives_back_what_was_taken,_and_no_more",
-		"a refusal can be given back":         "a_refund_gives_back_what_was_taken,_and_no_more",
-		"a refund is a reset":                 "a_refund_gives_nothing_back_of_what_is_past_or_was_reset",
-		"a refund gives back too much":        "a_refund_gives_back_what_was_taken,_and_no_more",
-		"bursts are windows":                  "a_leaky_bucket_admits_at_most_Burst_and_its_pace",
-		"kinds share a counter":               "a_leaky_bucket_and_a_window_are_counted_apart",
-		"a renewal does nothing":              "a_renewal_counts_from_now,_whether_it_fits_or_not",
-		"a renewal that does not fit is lost": "a_renewal_counts_from_now,_whether_it_fits_or_not",
-		"windows are fixed":                   "no_window_admits_more_than_N_at_any_phase",
-		"RetryAfter is early":                 "RetryAfter_is_when_it_fits",
-	} {
-		t.Run(fault, func(t *testing.T) {
+	var untested map[string]bool // clauses of the contract
+	faults := []struct {
+		fault   string
+		clauses []string // that fail
+	}{
+		{"none", nil}, // first: it tells which clauses there are
+		{"one too many", []string{"exactly_N_are_admitted"}},
+		{"a race", []string{"exactly_N_are_admitted_to_64_goroutines"}},
+		{"a refusal consumes", []string{"a_refusal_consumes_nothing_anywhere"}},
+		{"costs are ignored", []string{"a_cost_counts_as_that_many"}},
+		{"rules share a counter", []string{"rules,_windows,_addresses_and_names_are_counted_apart"}},
+		{"an address is its text", []string{"rules,_windows,_addresses_and_names_are_counted_apart"}},
+		{"a peek consumes", []string{"a_peek_consumes_nothing,_a_reset_forgets"}},
+		{"a reset does nothing", []string{"a_peek_consumes_nothing,_a_reset_forgets"}},
+		{"usage is lost when N changes", []string{"usage_stays_when_N_changes"}},
+		{"what is hostile is made good", []string{"what_cannot_be_counted_is_refused_with_ErrCharges"}},
+		{"a refund does nothing", []string{"a_refund_gives_back_what_was_taken,_and_no_more"}},
+		{"a refusal can be given back", []string{"a_refund_gives_back_what_was_taken,_and_no_more"}},
+		{"a refund is a reset", []string{"a_refund_gives_nothing_back_of_what_is_past_or_was_reset", "a_leaky_bucket_gives_back_what_has_not_leaked"}},
+		{"a refund gives back too much", []string{"a_refund_gives_back_what_was_taken,_and_no_more", "no_window_admits_more_than_N_beside_what_a_refund_gave_back"}},
+		{"a refund is of the last admission", []string{"a_refund_takes_back_the_admission_that_it_names"}},
+		{"bursts are windows", []string{"a_leaky_bucket_admits_at_most_Burst_and_its_pace"}},
+		{"kinds share a counter", []string{"a_leaky_bucket_and_a_window_are_counted_apart"}},
+		{"a renewal does nothing", []string{"a_renewal_counts_from_now,_whether_it_fits_or_not"}},
+		{"a renewal that does not fit is lost", []string{"a_renewal_counts_from_now,_whether_it_fits_or_not"}},
+		{"windows are fixed", []string{"no_window_admits_more_than_N_at_any_phase"}},
+		{"RetryAfter is early", []string{"RetryAfter_is_when_it_fits"}},
+	}
+	ran := 0
+	for _, tt := range faults {
+		t.Run(tt.fault, func(t *testing.T) {
+			ran++
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^TestABrokenStoreFails$")
-			cmd.Env = append(os.Environ(), "STORETEST_FAULT="+fault)
+			cmd.Env = append(os.Environ(), "STORETEST_FAULT="+tt.fault)
 			out, err := cmd.CombinedOutput()
-			if (err != nil) != (clause != "") {
+			if (err != nil) != (tt.clauses != nil) {
 				t.Errorf("the run ended with %v", err)
 			}
-			if clause != "" && !strings.Contains(string(out), "--- FAIL: TestABrokenStoreFails/"+clause+" (") {
-				t.Errorf("%q did not fail:\n%s", clause, out)
+			if tt.fault == "none" {
+				untested = clausesOf(string(out))
+			}
+			for _, clause := range tt.clauses {
+				if !strings.Contains(string(out), "--- FAIL: TestABrokenStoreFails/"+clause+" (") {
+					t.Errorf("%q did not fail:\n%s", clause, out)
+				}
+				delete(untested, clause)
 			}
 		})
 	}
+	if ran < len(faults) {
+		return // by -run
+	}
+	if untested == nil {
+		t.Error("no clause was found")
+	}
+	for clause := range untested {
+		t.Errorf("no fault breaks %q", clause)
+	}
+}
+
+// clausesOf are the subtests that a run of TestABrokenStoreFails has passed.
+func clausesOf(out string) map[string]bool {
+	all := map[string]bool{}
+	for line := range strings.Lines(out) {
+		if _, rest, found := strings.Cut(line, "--- PASS: TestABrokenStoreFails/"); found {
+			name, _, _ := strings.Cut(rest, " (")
+			all[name] = true
+		}
+	}
+	return all
 }
