@@ -18,18 +18,7 @@ func (sc *scanner) assignment(from, i int) (match, bool) {
 	if !quoted && strings.IndexByte(s[end:i], '\n') >= 0 {
 		return match{}, false
 	}
-	start := end
-	for start > from && end-start < 64 && (is(s[start-1], word) || s[start-1] == '-' || s[start-1] == '.') {
-		start--
-	}
-	name := s[start:end]
-	if name == "" {
-		return match{}, false
-	}
-	how := sc.r.rank(name)
-	if how == shown {
-		how = assigned(name)
-	}
+	name, how := sc.nameBefore(from, end)
 	if how == shown {
 		return match{}, false
 	}
@@ -69,6 +58,70 @@ func (sc *scanner) assignment(from, i int) (match, bool) {
 		return match{}, false
 	}
 	return m, true
+}
+
+// nameBefore reads the name that ends at end, and ranks it. Of "user[password]",
+// a form's way to say user.password, the name is what is in the brackets; of
+// "tokens[0]" what is before them.
+func (sc *scanner) nameBefore(from, end int) (string, rank) {
+	s := sc.s
+	for range 3 {
+		open, shut, n := "[", "]", 1
+		if end-from >= 3 && s[end-3] == '%' {
+			open, shut, n = "%5B", "%5D", 3
+		}
+		if end-n < from || !strings.EqualFold(s[end-n:end], shut) {
+			break
+		}
+		low := max(from, end-n-64)
+		i := strings.LastIndex(s[low:end-n], open)
+		if n == 3 && i < 0 {
+			i = strings.LastIndex(s[low:end-n], "%5b")
+		}
+		if i < 0 {
+			break
+		}
+		sc.lookups += end - low - i
+		inner := strings.Trim(s[low+i+n:end-n], `"'\`)
+		if strings.Trim(inner, "0123456789") != "" {
+			return inner, sc.rankOf(inner)
+		}
+		end = low + i
+	}
+	start := end
+	for start > from && end-start < 64 && (is(s[start-1], word) || s[start-1] == '-' || s[start-1] == '.') {
+		start--
+	}
+	name := s[start:end]
+	how := sc.rankOf(name)
+	for how == shown { // the end of an escape may stand before it: "\npin", "\u0026pass", "%26pass", "%2526pass"
+		n := 0
+		switch {
+		case start > from && s[start-1] == '\\' && len(name) > 5 && name[0] == 'u':
+			n = 5
+		case start > from && s[start-1] == '\\':
+			n = 1
+		case start > from && s[start-1] == '%' || strings.HasSuffix(s[from:start], "%25"):
+			n = 2
+		}
+		if n == 0 || n >= len(name) {
+			break
+		}
+		start, name = start+n, name[n:]
+		how = sc.rankOf(name)
+	}
+	return name, how
+}
+
+// rankOf ranks a name that stands in a text.
+func (sc *scanner) rankOf(name string) rank {
+	if name == "" {
+		return shown
+	}
+	if how := sc.r.rank(name); how != shown {
+		return how
+	}
+	return assigned(name)
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }

@@ -84,7 +84,47 @@ func (r *Redactor) judge(key string) rank {
 	if len(r.denied) > 0 && r.denied[string(n)] {
 		return secret
 	}
-	return rankName(n)
+	if k := rankName(n); k != shown {
+		return k
+	}
+	return rankLast(key)
+}
+
+// lastWord returns the last word of a key, without what numbers it or stands in
+// brackets behind it: "PASS" of "DB_PASS", "pin" of "user[pin]", "Otp" of "smsOtp1".
+// Bytes that are not ASCII belong to no word.
+func lastWord(key string) string {
+	end := len(key)
+	for end > 0 && !isLetter(key[end-1]) {
+		end--
+	}
+	start := end
+	for start > 0 && isLetter(key[start-1]) {
+		if start--; start > 0 && isUpper(key[start]) && !isUpper(key[start-1]) {
+			break
+		}
+	}
+	return key[start:end]
+}
+
+func isLetter(c byte) bool { return (c|0x20) >= 'a' && (c|0x20) <= 'z' }
+func isUpper(c byte) bool  { return c >= 'A' && c <= 'Z' }
+
+// rankLast judges a key of several words by its last: what is secret by itself
+// is so of somebody or something too.
+func rankLast(key string) rank {
+	w := lastWord(key)
+	if len(w) == len(key) || len(w) > 16 || strings.Contains(key, "[REDACTED") {
+		return shown
+	}
+	var buf [16]byte
+	switch string(appendNormal(buf[:0], w)) {
+	case "token", "jwt", "pwd", "pw", "pin", "pincode", "otp", "totp", "cvv", "cvc", "ssn", "pan", "mnemonic", "bearer", "bsn", "iban":
+		return secret
+	case "pass", "auth", "sid", "seed", "session", "csrf", "xsrf":
+		return weak
+	}
+	return shown
 }
 
 // hides reports whether nothing under this key may be shown.
@@ -150,6 +190,9 @@ var tokenName = []byte("token")
 // puts a count or a keyed prefix, but not in a text.
 func assigned(name string) rank {
 	var buf [64]byte
+	if w := lastWord(name); w != "" {
+		name = w
+	}
 	switch string(unversioned(appendNormal(buf[:0], name))) {
 	case "session", "sess", "phpsessid", "jsessionid", "connectsid":
 		return weak
@@ -177,8 +220,28 @@ func deniedBytes(n []byte) bool {
 			return true
 		}
 	}
+	if hasSuffix(n, "pass") {
+		return endsIn(n[:len(n)-len("pass")], passOf[:])
+	}
+	return hasSuffix(n, "key") && endsIn(n[:len(n)-len("key")], keyOf[:])
+}
+
+func endsIn(n []byte, names []string) bool {
+	for _, name := range names {
+		if hasSuffix(n, name) {
+			return true
+		}
+	}
 	return false
 }
+
+// passOf and keyOf are what a pass or a key is of that is a password or a
+// secret: others are passes of a renderer, and keys of tables and maps.
+var (
+	passOf = [...]string{"db", "database", "sql", "pg", "postgres", "mongo", "redis", "rabbit", "mq", "smtp", "mail", "imap", "ftp", "ldap", "ssh", "http", "proxy",
+		"user", "admin", "root", "login", "auth", "key", "store", "bind", "cert", "api", "app"}
+	keyOf = [...]string{"auth", "account", "subscription", "master", "shared", "session", "hmac", "aes", "decryption", "consumer", "function", "functions", "license", "licence", "server", "webhook", "signature"}
+)
 
 // within lists, by first letter, the names that make a key secret wherever
 // they stand in it.

@@ -29,6 +29,7 @@ func TestScanningIsLinear(t *testing.T) {
 	for _, unit := range []string{
 		"eyJ-", "eyJ.", "eyJaaaaaaaa.eyJ", "://", "a://", "://:", "://[", "a@", "@", ":", "=", "password=", "password:{", "password=\"", `password=\"`, "password={\"", "password=[REDACTED:key]",
 		"password=;", "password=null ", "token=a;", "tokens=1;", "tokens=1[", "basic ", "bearer ", "Cookie: \n", "session=a{", "session:\"a", "{", "[", "1", "1 ", "1234.", "NL1", "nl91 ", "-----BEGIN PRIVATE KEY-----", "-----END", `\`, `\"`, "x@tcp(", ":@a(", "\u00a01",
+		"]=", "a[b]=", "a[0]=", "%5Bb%5D=", "%5D=", "%25pin=",
 		"a@bb.cc ", "tokens: 1\n", "session: {\"", "session: [", "session: 'a",
 	} {
 		small, large := strings.Repeat(unit, 2<<10/len(unit)), strings.Repeat(unit, 32<<10/len(unit))
@@ -93,6 +94,22 @@ func TestNoVariantOfAnAssignmentLeaks(t *testing.T) {
 		"url query":                     "GET /?token=a%20hunter2&x=1",
 		"go struct":                     `{User:a Password:hunter2 N:1}`,
 		"env":                           `DB_PASSWORD="hunter2"`,
+		"form of a record":              "user[password]=hunter2&x=1",
+		"form, last word":               "user[pin]=hunter2",
+		"form of a list":                "token[]=hunter2",
+		"form, encoded":                 "user%5Btoken%5D=hunter2&x=1",
+		"form, encoded, lower case":     "user%5bpin%5d=hunter2",
+		"form, encoded list":            "token%5B0%5D=hunter2",
+		"index":                         `headers['x-pin']="hunter2"`,
+		"last word":                     "DB_PASS=hunter2",
+		"last word of a camel":          `{"smtpPass":"hunter2"}`,
+		"with a key":                    "AccountName=x;AccountKey=hunter2==;EndpointSuffix=y",
+		"behind an escaped newline":     `{"t":"a\npin=hunter2"}`,
+		"behind an escaped ampersand":   `{"u":"https://x/?a=b\u0026pass=hunter2"}`,
+		"behind a percent":              "x%26pin=hunter2",
+		"behind two percents":           "x%2526pin=hunter2",
+		"quotation marks":               "“pin”: hunter2",
+		"no-break space":                "\u00a0pin\u00a0= hunter2",
 		"yaml":                          "password: 'hunter2'\nuser: x",
 	} {
 		if out := r.String(in); strings.Contains(out, part) {
@@ -109,6 +126,9 @@ func TestNoVariantOfAnAssignmentLeaks(t *testing.T) {
 		"tokens: 15, limit: 3":                  "tokens: 15, limit: 3",
 		"prompt_tokens=1500":                    "prompt_tokens=1500",
 		"session: closed":                       "session: closed",
+		"tests_pass=12, of 12":                  "tests_pass=12, of 12",
+		"user[name]=x&list[0]=1":                "user[name]=x&list[0]=1",
+		"random_seed=42":                        "random_seed=42",
 		`{"secret":{"a":"}"},"n":1}`:            `{"secret":[REDACTED:assignment],"n":1}`,
 		"https://h.example:8080/a":              "https://h.example:8080/a",
 		"image nginx:1.2@sha256:9f86d081884c7d": "image nginx:1.2@sha256:9f86d081884c7d",

@@ -110,12 +110,22 @@ func TestInnocentTextStaysAsItIs(t *testing.T) {
 
 func TestKeyNames(t *testing.T) {
 	r := newRedactor(RedactorConfig{Keys: []string{"Shoe Size"}, DangerouslyAllowKeys: []string{"page_token"}})
-	for _, k := range []string{"password", "Password", "PASS_WORD", "db.password", "userPasswd", "client_secret", "X-Api-Key", "access_token", "id-token", "Authorization", "Cookie", "Set-Cookie", "bsn", "patient_bsn", "iban", "PIN", "cvc", "card_number", "email", "session_id", "wachtwoord", "private_key", "dsn", "shoe-size", "SHOESIZE", "jwt", "credentials"} {
+	for _, k := range []string{"password", "Password", "PASS_WORD", "db.password", "userPasswd", "client_secret", "X-Api-Key", "access_token", "id-token", "Authorization", "Cookie", "Set-Cookie", "bsn", "patient_bsn", "iban", "PIN", "cvc", "card_number", "email", "session_id", "wachtwoord", "private_key", "dsn", "DB_PASS", "dbpass", "smtp-pass", "userPass", "user_pin", "userPIN", "sms_otp", "card.cvc", "patient_ssn", "user[token]", "user[pin]", "token[]", "otp[0]", "“pin”", "account_key", "X-Auth-Key", "Ocp-Apim-Subscription-Key", "shoe-size", "SHOESIZE", "jwt", "credentials"} {
 		if !r.hides(k) {
 			t.Errorf("%s is shown", k)
 		}
 	}
-	for _, k := range []string{"", "user", "actor", "session", "span", "spin", "pinned", "tokens", "token_count", "secretary", "secretariat_id", "mail_count", "email_sent", "author", "panel", "path", "object_type", "request_id", "page_token", "passed", "signature_ok", strings.Repeat("x", 10_000)} {
+	for _, k := range []string{"tokens", "tests_pass", "redis_auth", "wallet_seed", "laravel_session", "connect.sid"} {
+		if r.rank(k) != weak {
+			t.Errorf("%s has rank %d", k, r.rank(k))
+		}
+	}
+	for _, k := range ownAttrs {
+		if r.rank(k) != shown {
+			t.Errorf("%s, a name of the library's own, has rank %d", k, r.rank(k))
+		}
+	}
+	for _, k := range []string{"", "user", "actor", "session", "span", "spin", "pinned", "token_count", "secretary", "secretariat_id", "mail_count", "email_sent", "author", "panel", "path", "object_type", "request_id", "page_token", "passed", "bypass", "compass", "spinner", "primary_key", "foreign_key", "cache_key", "key", "keys", "monkey", "auth_method", "seeds", "plan", "japan", "token_[REDACTED:pan]", "user[name]", "signature_ok", strings.Repeat("x", 10_000)} {
 		if r.hides(k) {
 			t.Errorf("%s is hidden", k)
 		}
