@@ -3,6 +3,7 @@ package integration
 import (
 	"crypto/rand"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -33,7 +34,7 @@ func TestOurStoresPassUlulesStoreTests(t *testing.T) {
 	shared := func(t *testing.T, addr string) ratelimit.Store {
 		client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1})
 		t.Cleanup(func() { _ = client.Close() })
-		s, err := redislimit.New(redislimit.Config{Client: client, Namespace: "ulule-" + rand.Text()[:8], Keys: limitKeys{}, Timeout: 5e9})
+		s, err := redislimit.New(redislimit.Config{Client: client, Namespace: "ulule-" + rand.Text()[:8], Keys: limitKeys{}, Timeout: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,11 @@ func TestEachCheckFlips(t *testing.T) {
 		}
 		return m
 	}
+	for _, f := range newLimiter(t, good()).Check() {
+		if f.ID == "HDN-RATELIMIT-005" && f.Observed != "256 MiB, store in memory" {
+			t.Errorf("the memory store takes %s where nothing is said", f.Observed)
+		}
+	}
 	all := states(good())
 	for id, passed := range all {
 		if !passed {
