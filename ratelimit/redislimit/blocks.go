@@ -212,8 +212,10 @@ func (b *blocks) current(ctx context.Context, s *Store) *blocked {
 
 func (s *Store) blocksBreaker() int { return len(s.breakers.each) - 1 }
 
-// askBlocks asks Redis who is blocked. blocks.mu is held.
+// askBlocks asks Redis who is blocked, for all who wait: a caller who leaves
+// does not end it. blocks.mu is held.
 func (s *Store) askBlocks(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	asked := time.Now()
 	s.blocks.asked = asked
 	if !s.breakers.admits(asked, s.blocksBreaker()) {

@@ -176,19 +176,45 @@ func TestABlockInAnOutageHoldsHere(t *testing.T) {
 	}
 }
 
+// token is what a node writes for who is blocked.
+func token(t testing.TB, who ratelimit.Identity) string {
+	srv, client, _ := mini(t)
+	srv.SetTime(time.Now())
+	if err := newStore(t, client, func(c *redislimit.Config) { c.Namespace = "test" }).Block(t.Context(), who, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	value, _ := srv.Get("test:{test}:blocked")
+	return strings.Split(strings.TrimPrefix(value, "1 "), ":")[0]
+}
+
+// A request whose client has gone asks for those that come after it: who is
+// blocked cannot keep a node from hearing of it by breaking requests off.
+func TestARequestThatIsBrokenOffAsksWhoIsBlocked(t *testing.T) {
+	token := token(t, eve)
+	synctest.Test(t, func(t *testing.T) {
+		srv := new(fake)
+		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", Dialer: srv.dial, ContextTimeoutEnabled: true, MaxRetries: -1})
+		defer func() { _ = client.Close(); srv.turn(refusing); time.Sleep(5 * time.Second) }() // until its dialler has ended
+		s := newStore(t, client, func(c *redislimit.Config) { c.Timeout = 0 })
+		if end := s.Blocked(t.Context(), eve); !end.IsZero() {
+			t.Fatalf("blocked until %v by nobody", end)
+		}
+		value := fmt.Sprintf("1 %s:%d:%d", token, time.Now().Add(time.Hour).UnixMilli(), time.Now().UnixMilli())
+		srv.value.Store(&value)
+		time.Sleep(time.Second)
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if end := s.Blocked(gone, eve); end.IsZero() {
+			t.Error("nobody has heard of the block")
+		}
+	})
+}
+
 // By the clock of a bubble: a block that another node wrote holds here within a
 // second, in whatever millisecond a request comes, and what was known holds
 // when Redis goes away.
 func TestABlockIsKnownWithinASecond(t *testing.T) {
-	token := func(who ratelimit.Identity) string { // as a node writes it
-		srv, client, _ := mini(t)
-		srv.SetTime(time.Now())
-		if err := newStore(t, client, func(c *redislimit.Config) { c.Namespace = "test" }).Block(t.Context(), who, time.Now().Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-		value, _ := srv.Get("test:{test}:blocked")
-		return strings.Split(strings.TrimPrefix(value, "1 "), ":")[0]
-	}(eve)
+	token := token(t, eve)
 	for _, pause := range []time.Duration{time.Millisecond, 37 * time.Millisecond, 499 * time.Millisecond, 700 * time.Millisecond, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			srv := new(fake)
