@@ -33,8 +33,9 @@ type Config struct {
 
 	// IP limits each address whatever its tier. An address that was refused by
 	// it is refused again before Identify is called and the store is asked, so
-	// that a flood costs neither. Default: 3000 a minute. Leave room for a
-	// hospital behind one address.
+	// that a flood costs neither. A store that is not a [MemoryStore] is asked
+	// once a second, since other nodes may change what it says. Default: 3000 a
+	// minute. Leave room for a hospital behind one address.
 	IP []Limit
 
 	// Global limits the whole service. Default: none.

@@ -17,9 +17,15 @@ type denials struct {
 
 type denial struct {
 	addr     netip.Addr
-	until    time.Time
+	until    time.Time // when the store is asked again
+	fits     time.Time // when it said that it will admit
 	decision Decision
 }
+
+// deniedShared is how long a refusal by a store of several nodes is repeated at
+// most: another node may reset or refund meanwhile, and a store that was away may
+// be back.
+const deniedShared = time.Second
 
 // slotOf need not be keyed: who shares a slot only loses a short cut.
 func slotOf(a netip.Addr) int {
@@ -36,11 +42,11 @@ func (s *denials) find(l *Limiter, a netip.Addr) *Decision {
 	if d == nil || d.addr != a {
 		return nil
 	}
-	left := time.Until(d.until)
-	if left <= 0 {
+	now := time.Now()
+	if !now.Before(d.until) {
 		return nil
 	}
-	out := d.decision
+	out, left := d.decision, d.fits.Sub(now)
 	out.RetryAfter = left
 	out.ResetAfter = max(out.ResetAfter, left)
 	return &out
@@ -54,8 +60,12 @@ func (s *denials) remember(l *Limiter, r *Request, d Decision, by *policy) {
 	}
 	for i := range l.ip {
 		if &l.ip[i] == by {
-			a := l.network(r.Addr)
-			s.slots[slotOf(a)].Store(&denial{addr: a, until: time.Now().Add(d.RetryAfter), decision: d})
+			a, now := l.network(r.Addr), time.Now()
+			n := denial{addr: a, fits: now.Add(d.RetryAfter), decision: d}
+			if n.until = n.fits; l.memory == nil {
+				n.until = now.Add(min(d.RetryAfter, deniedShared))
+			}
+			s.slots[slotOf(a)].Store(&n)
 			return
 		}
 	}

@@ -91,4 +91,37 @@ func TestTheDenialCacheIsNeverStricterThanTheStore(t *testing.T) {
 			t.Errorf("after Reset: %d", w.Code)
 		}
 	})
+	t.Run("another node's Reset ends it in a second", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			shared := struct{ ratelimit.Store }{memoryStore(t)}
+			calls := 0
+			cfg := ratelimit.Config{Store: shared, IP: []ratelimit.Limit{ratelimit.PerHour(2)}, Identify: func(*http.Request) (ratelimit.Identity, error) {
+				calls++
+				return ratelimit.Identity{}, nil
+			}}
+			here, there := newLimiter(t, cfg), newLimiter(t, cfg)
+			h := here.Wrap(ok)
+			for range 100 {
+				if w := get(h, "192.0.2.1:1", "/"); w.Code == 429 && w.Header().Get("Retry-After") != "3600" {
+					t.Fatalf("%v", w.Header())
+				}
+			}
+			if calls != 3 {
+				t.Errorf("a flood asked %d times", calls)
+			}
+			time.Sleep(time.Second)
+			for range 100 {
+				if w := get(h, "192.0.2.1:1", "/"); w.Code != 429 || w.Header().Get("Retry-After") != "3599" {
+					t.Fatalf("%d %v", w.Code, w.Header())
+				}
+			}
+			if err := there.Reset(t.Context(), ratelimit.Request{Addr: netip.MustParseAddr("192.0.2.1")}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if w := get(h, "192.0.2.1:1", "/"); w.Code != 204 {
+				t.Errorf("a second after another node's Reset: %d", w.Code)
+			}
+		})
+	})
 }
