@@ -44,20 +44,7 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 				return
 			}
 		}
-		if l.cfg.Cost != nil {
-			req.Cost = max(l.cfg.Cost(r), 1)
-		}
-		if len(l.routes) > 0 {
-			req.Route = l.match(r)
-		}
-		if l.cfg.Identify != nil {
-			id, err := l.cfg.Identify(r)
-			if err != nil {
-				l.events.identifyFailed(r.Context(), &req, client.RequestID, err)
-			} else {
-				req.Identity = id
-			}
-		}
+		l.describe(&req, r, client.RequestID)
 		var d Decision
 		t := l.tier(req.Tier)
 		if t.slots != nil {
@@ -80,11 +67,7 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 		by, err := l.take(r.Context(), &req, client.RequestID, &d)
 		switch {
 		case err != nil:
-			w.Header().Set("Retry-After", outageRetry)
-			l.cfg.OnDeny(w, r, &hardening.Problem{
-				Type: reducedCapacity, Status: http.StatusServiceUnavailable, Title: "Temporarily reduced capacity",
-				Detail: "The service cannot check its limits now. Try again in " + outageRetry + " s.", Err: err,
-			})
+			l.unavailable(w, r, err)
 		case !d.Allowed:
 			l.denied.remember(l, &req, d, by)
 			l.refuse(w, r, &d)
@@ -97,6 +80,26 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// describe adds what the service knows about the request: its cost, its route and
+// who sent it.
+func (l *Limiter) describe(req *Request, r *http.Request, requestID string) {
+	if l.cfg.Cost != nil {
+		req.Cost = max(l.cfg.Cost(r), 1)
+	}
+	if len(l.routes) > 0 {
+		req.Route = l.match(r)
+	}
+	if l.cfg.Identify == nil {
+		return
+	}
+	id, err := l.cfg.Identify(r)
+	if err != nil {
+		l.events.identifyFailed(r.Context(), req, requestID, err)
+		return
+	}
+	req.Identity = id
 }
 
 // exempt reports whether the request matches a route without limits. A path
@@ -123,6 +126,16 @@ func (l *Limiter) exempt(r *http.Request) bool {
 	return false
 }
 
+// unavailable answers a request that no store could decide about.
+func (l *Limiter) unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Set("Retry-After", outageRetry)
+	l.cfg.OnDeny(w, r, &hardening.Problem{
+		Type: reducedCapacity, Status: http.StatusServiceUnavailable, Title: "Temporarily reduced capacity",
+		Detail: "The service cannot check its limits now. Try again in " + outageRetry + " s.", Err: err,
+	})
+}
+
+// refuse answers a request that the decision does not allow.
 func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d *Decision) {
 	if d.Policy == policyBlocked {
 		l.cfg.OnDeny(w, r, &hardening.Problem{Status: http.StatusForbidden, Detail: "Access is suspended."})
