@@ -47,8 +47,8 @@ func (s *denials) find(l *Limiter, a netip.Addr) *Decision {
 		return nil
 	}
 	out, left := d.decision, d.fits.Sub(now)
+	out.ResetAfter = max(out.ResetAfter-(out.RetryAfter-left), left)
 	out.RetryAfter = left
-	out.ResetAfter = max(out.ResetAfter, left)
 	return &out
 }
 

@@ -272,5 +272,16 @@ func TestXRateLimitHeaders(t *testing.T) {
 				t.Errorf("%d: %v, want a reset at %s", i, got, reset)
 			}
 		}
+		cfg.IP = []ratelimit.Limit{ratelimit.PerMinute(2)} // refusals of which are repeated
+		h = newLimiter(t, cfg).Wrap(ok)
+		reset := strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10)
+		for i := range 10 {
+			if i > 2 {
+				time.Sleep(5 * time.Second)
+			}
+			if got := get(h, "192.0.2.1:1", "/").Header().Get("X-RateLimit-Reset"); got != reset {
+				t.Errorf("request %d: who asks again is told a reset at %s, not %s", i, got, reset)
+			}
+		}
 	})
 }
