@@ -28,6 +28,10 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 		*d = Decision{Policy: policyBlocked, Violated: []string{policyBlocked}, RetryAfter: left, ResetAfter: left}
 		return nil, nil
 	}
+	if r.crowded {
+		d.crowded(l.tier(r.Tier))
+		return nil, nil
+	}
 	if p := l.only(r); p != nil {
 		addr, cost := l.network(r.Addr), max(r.Cost, 1)
 		if take && l.memory.takeKnown(p, addr, cost, d) {

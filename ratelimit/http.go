@@ -45,25 +45,17 @@ func (l *Limiter) Wrap(next http.Handler) http.Handler {
 			}
 		}
 		l.describe(&req, r, client.RequestID)
-		var d Decision
 		t := l.tier(req.Tier)
 		if t.slots != nil {
 			req.lease = new(lease)
 			defer req.lease.end(r.Context())
 		} else if t.concurrent > 0 {
 			who := l.subject(&req)
-			if l.inFlight.acquire(who, t.concurrent) {
+			if req.crowded = !l.inFlight.acquire(who, t.concurrent); !req.crowded {
 				defer l.inFlight.release(who)
-			} else if d.crowded(t); l.cfg.DangerouslyReportOnly {
-				d.ReportOnly = true
-				l.report(r.Context(), &req, &d, client.RequestID)
-				d = Decision{}
-			} else {
-				l.report(r.Context(), &req, &d, client.RequestID)
-				l.refuse(w, r, &d)
-				return
 			}
 		}
+		var d Decision
 		by, err := l.take(r.Context(), &req, client.RequestID, &d)
 		switch {
 		case err != nil:

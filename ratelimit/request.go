@@ -14,7 +14,8 @@ type Request struct {
 	Route string // pattern of one of Config.Routes, or ""
 	Cost  int64  // below 1 is 1
 
-	lease *lease // takes a slot of Tier.Concurrent too
+	lease   *lease // takes a slot of Tier.Concurrent too
+	crowded bool   // found none free
 }
 
 // ErrRoute is returned for a Request whose Route is not in [Config.Routes].
