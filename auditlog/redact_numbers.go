@@ -14,15 +14,56 @@ func (sc *scanner) number(from, i, end int) (match, bool) {
 			return m, true
 		}
 	}
-	if !numberBegins(s, i) {
-		return match{}, false
-	}
-	if !sc.isOff(PAN) {
-		if m, ok := pan(s, i, end); ok {
+	if numberBegins(s, i) {
+		if m, ok := sc.personal(i, end); ok {
 			return m, true
 		}
 	}
-	return bsn(s, i, end)
+	if end-i < 3 {
+		return match{}, false
+	}
+	// Some of the digits may end an escape: "%20", "\u0020".
+	for n := range min(end-i, 4) + 1 {
+		if behindEscape(s, i+n) {
+			if m, ok := sc.personal(i+n, end); ok {
+				return m, true
+			}
+		}
+	}
+	return match{}, false
+}
+
+// personal looks for the numbers of cards and citizens in the digits s[i:end].
+func (sc *scanner) personal(i, end int) (match, bool) {
+	if !sc.isOff(PAN) {
+		if m, ok := pan(sc.s, i, end); ok {
+			return m, true
+		}
+	}
+	return bsn(sc.s, i, end)
+}
+
+// behindEscape reports whether an escape ends before s[i], whose last character
+// is no part of what follows: "\n", "%3D", "%253D", "\u003d".
+func behindEscape(s string, i int) bool {
+	switch {
+	case i >= 2 && s[i-2] == '\\' && s[i-1]|0x20 >= 'a':
+		return true
+	case i >= 3 && s[i-3] == '%', i >= 5 && s[i-5:i-2] == "%25":
+		return isHex(s[i-2 : i])
+	case i >= 6 && s[i-6] == '\\' && s[i-5] == 'u':
+		return isHex(s[i-4 : i])
+	}
+	return false
+}
+
+func isHex(s string) bool {
+	for k := range len(s) {
+		if c := s[k]; !is(c, digit) && (c|0x20 < 'a' || c|0x20 > 'f') {
+			return false
+		}
+	}
+	return true
 }
 
 // numberBegins reports whether a number may begin at i: not within a name, a
@@ -36,8 +77,10 @@ func numberBegins(s string, i int) bool {
 	switch c := s[i-1]; {
 	case c == '_':
 		return true
-	case c == '.' || c == ',':
+	case c == '.':
 		return i < 2 || !is(s[i-2], digit)
+	case c == ',': // of "0,5", not of a row of values
+		return i < 2 || s[i-2] != '0' || i >= 3 && (is(s[i-3], digit) || s[i-3] == ',' || s[i-3] == '[')
 	case c >= 0x80:
 		r, _ := utf8.DecodeLastRuneInString(s[:i])
 		return !unicode.IsDigit(r)
@@ -67,37 +110,48 @@ func ends(s string, i int) bool {
 	case is(c, word):
 		return false
 	}
-	return (s[i] != '.' && s[i] != ',') || i+1 >= len(s) || !is(s[i+1], digit)
+	if i+1 >= len(s) || !is(s[i+1], digit) {
+		return true
+	}
+	// A row of values goes on behind a comma; an amount ends in two digits.
+	return s[i] != '.' && (s[i] != ',' || i+2 >= len(s) || !is(s[i+2], digit) || i+3 < len(s) && (is(s[i+3], digit) || s[i+3] == ','))
 }
 
 // separator returns the length of the separator between groups of digits at i,
-// or 0: a space, '-', '.', '_', or one of Unicode's unbreakable or thin ones.
+// or 0: a space, '-', '.', '_', a space or hyphen as forms and URLs spell it, or
+// one of Unicode's that cannot be broken at or hardly be seen.
 func separator(s string, i int) int {
 	if i >= len(s) {
 		return 0
 	}
 	switch s[i] {
-	case ' ', '-', '.', '_':
+	case ' ', '-', '.', '_', '+':
 		return 1
+	case '%':
+		if strings.HasPrefix(s[i:], "%20") || strings.HasPrefix(s[i:], "%2D") || strings.HasPrefix(s[i:], "%2d") {
+			return 3
+		}
 	}
 	if s[i] < 0x80 {
 		return 0
 	}
 	switch r, n := utf8.DecodeRuneInString(s[i:]); r {
-	case '\u00a0', '\u202f', '\u2007', '\u2009', '\u200a', '\u2010', '\u2011', '\u2012', '\u2013':
+	case '\u00a0', '\u202f', '\u2007', '\u2009', '\u200a', '\u2010', '\u2011', '\u2012', '\u2013',
+		'\u00ad', '\u200b', '\u200c', '\u200d', '\u2060', '\ufeff', '\u2002', '\u2003', '\u3000':
 		return n
 	}
 	return 0
 }
 
-// groups reads digits in groups of these lengths with one separator between
-// them, and returns where they end and the digits alone.
-func groups(s string, i int, lengths ...int) (end int, digits [19]byte, n int, ok bool) {
+// groups reads digits in groups of these lengths with a separator between them,
+// the same throughout unless mixed, and returns where they end and the digits
+// alone.
+func groups(s string, i int, mixed bool, lengths ...int) (end int, digits [19]byte, n int, ok bool) {
 	sep := ""
 	for g, length := range lengths {
 		if g > 0 {
 			w := separator(s, i)
-			if w == 0 || sep != "" && s[i:i+w] != sep {
+			if w == 0 || !mixed && sep != "" && s[i:i+w] != sep {
 				return 0, digits, 0, false
 			}
 			sep = s[i : i+w]
@@ -112,7 +166,7 @@ func groups(s string, i int, lengths ...int) (end int, digits [19]byte, n int, o
 			i++
 		}
 	}
-	return i, digits, n, ends(s, i)
+	return i, digits, n, ends(s, i) || mixed && s[i] == ','
 }
 
 // panShapes are the ways in which card numbers are written apart.
@@ -122,13 +176,13 @@ var panShapes = [...][]int{{4, 4, 4, 4, 3}, {4, 4, 4, 4}, {4, 6, 5}, {4, 6, 4}}
 // (2221-2720, 3-6), a Luhn check digit.
 func pan(s string, i, end int) (match, bool) {
 	if n := end - i; n >= 13 && n <= 19 {
-		return match{i, end, PAN}, ends(s, end) && issuer(s[i:end]) && luhn(s[i:end])
+		return match{i, end, PAN}, (ends(s, end) || s[end] == ',') && issuer(s[i:end]) && luhn(s[i:end])
 	}
 	if end-i != 4 {
 		return match{}, false
 	}
 	for _, shape := range panShapes {
-		if end, digits, n, ok := groups(s, i, shape...); ok && issuer(string(digits[:n])) && luhn(string(digits[:n])) {
+		if end, digits, n, ok := groups(s, i, true, shape...); ok && issuer(string(digits[:n])) && luhn(string(digits[:n])) {
 			return match{i, end, PAN}, true
 		}
 	}
@@ -159,11 +213,11 @@ func bsn(s string, i, end int) (match, bool) {
 	case 9:
 		return match{i, end, BSN}, ends(s, end) && elevenproof(s[i:end])
 	case 4:
-		if end, digits, n, ok := groups(s, i, 4, 2, 3); ok {
+		if end, digits, n, ok := groups(s, i, false, 4, 2, 3); ok {
 			return match{i, end, BSN}, elevenproof(string(digits[:n]))
 		}
 	case 3:
-		if end, digits, n, ok := groups(s, i, 3, 3, 3); ok {
+		if end, digits, n, ok := groups(s, i, false, 3, 3, 3); ok {
 			return match{i, end, BSN}, elevenproof(string(digits[:n]))
 		}
 	}
@@ -198,7 +252,7 @@ var ibanLengths = map[string]int{
 // printed: the parts of a UUID are not.
 func iban(s string, from, i int) (match, bool) {
 	start := i - 2
-	if start < from || i+2 > len(s) || start > 0 && !apart(s[start-1]) {
+	if start < from || i+2 > len(s) || !begins(s, start) {
 		return match{}, false
 	}
 	var text [34]byte

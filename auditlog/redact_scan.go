@@ -219,7 +219,7 @@ func begins(s string, i int) bool {
 	if i == 0 || apart(s[i-1]) || s[i-1] == '_' {
 		return true
 	}
-	return i >= 2 && s[i-2] == '\\' || i >= 3 && s[i-3] == '%' || i >= 6 && s[i-6] == '\\' && s[i-5] == 'u'
+	return i >= 2 && s[i-2] == '\\' || i >= 3 && s[i-3] == '%' || i >= 5 && s[i-5:i-2] == "%25" || i >= 6 && s[i-6] == '\\' && s[i-5] == 'u'
 }
 
 // email matches around the '@' at i (RFC 5321, without quoted local parts and

@@ -190,7 +190,8 @@ const maxEscape = len(`\u003d`)
 func escaped(s string, i int) bool {
 	switch {
 	case i >= 2 && s[i-2] == '\\' && (s[i-1] == 'n' || s[i-1] == 'r' || s[i-1] == 't'),
-		i >= 3 && s[i-3] == '%' && hexDigit[s[i-2]] && hexDigit[s[i-1]]:
+		i >= 3 && s[i-3] == '%' && hexDigit[s[i-2]] && hexDigit[s[i-1]],
+		i >= 5 && s[i-5:i-2] == "%25" && hexDigit[s[i-2]] && hexDigit[s[i-1]]: // encoded twice
 		return true
 	}
 	return i >= 6 && s[i-6] == '\\' && s[i-5] == 'u' && hexDigit[s[i-4]] && hexDigit[s[i-3]] && hexDigit[s[i-2]] && hexDigit[s[i-1]]
