@@ -196,6 +196,20 @@ func TestSecretsExampleReadsTheSourceAsGoDoes(t *testing.T) {
 	}
 }
 
+// The name of a folder is no pattern.
+func TestSecretsExampleReadsAnyFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "app[1]")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "c.go"), []byte("package app\ntype T struct{ N int `secret:\"N,public\"` }"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, out, errs := call(t, "secrets", "example", dir); status != 0 || !strings.Contains(out, "N=") {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+}
+
 func TestSecretsExampleChoosesTheStruct(t *testing.T) {
 	const head = "package app\nimport \"github.com/inovy/hardening/secrets\"\n"
 	one := "type One struct { S secrets.Secret `secret:\"S,kind=token\"` }\n"

@@ -7,6 +7,8 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
+	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -31,17 +33,18 @@ type declared struct {
 
 // readSource parses the Go files of a folder, without the tests.
 func readSource(dir string) (*source, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	s := &source{types: map[string]declared{}, vars: map[string]declared{}}
 	files := 0
-	for _, name := range names {
-		if strings.HasSuffix(name, "_test.go") {
+	for _, entry := range entries {
+		name := entry.Name()
+		if entry.IsDir() || path.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dir, name), nil, parser.SkipObjectResolution)
 		if err != nil {
 			return nil, err
 		}
