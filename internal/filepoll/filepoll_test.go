@@ -5,6 +5,7 @@ package filepoll_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -141,6 +142,18 @@ func TestSumTellsContentsAndFailuresApart(t *testing.T) {
 			t.Errorf("snapshots %d and %d have one sum", i, j)
 		}
 		seen[s.Sum()] = i
+	}
+}
+
+// A plain hash of a password can be guessed from a dump of what watches it.
+func TestSumIsNoPlainHash(t *testing.T) {
+	framed := append(make([]byte, 9), "hunter2"...)
+	framed[8] = byte(len("hunter2"))
+	sum := filepoll.Snapshot{Files: []filepoll.File{{Data: []byte("hunter2")}}}.Sum()
+	for _, text := range [][]byte{framed, []byte("hunter2")} {
+		if sum == sha256.Sum256(text) {
+			t.Error("a hash that anybody can compute")
+		}
 	}
 }
 
