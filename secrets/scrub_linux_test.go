@@ -146,7 +146,8 @@ func TestADoubledVariableIsAFault(t *testing.T) {
 			t.Fatal(err)
 		}
 		p, err := os.StartProcess(self, []string{self, "-test.run=^" + t.Name() + "$", "-test.v"}, &os.ProcAttr{
-			Env:   append(os.Environ(), childVariable+"=1", "TWICE="+half+otherHalf, "TWICE="+otherHalf+half, "SAME="+half+otherHalf, "SAME="+half+otherHalf, "EMPTY=", "EMPTY="+half+otherHalf),
+			Env: append(os.Environ(), childVariable+"=1", "TWICE="+half+otherHalf, "TWICE="+otherHalf+half, "SAME="+half+otherHalf, "SAME="+half+otherHalf, "EMPTY=", "EMPTY="+half+otherHalf,
+				"IN_FILE_FILE=/nonexistent/1", "IN_FILE_FILE=/nonexistent/2", "DATED="+half+otherHalf, "DATED_CREATED_AT=2026-01-01", "DATED_CREATED_AT=2026-02-01"),
 			Files: []*os.File{nil, write, write},
 		})
 		_ = write.Close()
@@ -175,6 +176,16 @@ func TestADoubledVariableIsAFault(t *testing.T) {
 	}
 	if _, err := Load(t.Context(), &empty, Options{Sources: []Source{Env()}}); err == nil || !strings.Contains(err.Error(), "was set twice") {
 		t.Errorf("an optional one, empty the first time: %v", err)
+	}
+	var beside struct {
+		F Secret `secret:"IN_FILE,kind=token"`
+		D Secret `secret:"DATED,kind=token"`
+	}
+	_, err = Load(t.Context(), &beside, Options{Sources: []Source{Env()}})
+	for _, name := range []string{"IN_FILE_FILE", "DATED_CREATED_AT"} {
+		if err == nil || !strings.Contains(err.Error(), name+" was set twice") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	if _, err := Load(t.Context(), &same, Options{Sources: []Source{Env()}}); err != nil {
 		t.Errorf("twice the same is one value: %v", err)

@@ -101,7 +101,8 @@ type pair struct {
 // show them (see [Options.DangerouslyKeepEnvironment]); public settings and
 // NAME_FILE stay. On Linux a name that stands twice in the environment the
 // process was started with, once with this value and once with that, is a
-// fault: which of them counts depends on who asks.
+// fault: which of them counts depends on who asks. So is it for NAME_FILE and the
+// variables of its dates.
 func Env() Source { return Source{impl: envSource{}} }
 
 type envSource struct{}
@@ -113,9 +114,9 @@ func (envSource) find(_ context.Context, s *search) {
 	for _, f := range s.fields {
 		value, file := os.Getenv(f.name), os.Getenv(f.file)
 		switch {
-		case len(doubled) > 0 && doubled[f.name]: // first: the one that counts may be the empty one
+		case len(doubled) > 0 && f.doubled(doubled) != "": // first: the one that counts may be the empty one
 			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
-				reason: "was set twice, with different values, when the process was started", fix: "set it once"}}})
+				reason: f.doubled(doubled) + " was set twice, with different values, when the process was started", fix: "set it once"}}})
 		case value == "" && file == "":
 		case value != "" && file != "":
 			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
@@ -126,6 +127,16 @@ func (envSource) find(_ context.Context, s *search) {
 			s.add(ref{field: f, text: value})
 		}
 	}
+}
+
+// doubled returns the first of f's variables that is one of names, or "".
+func (f *field) doubled(names map[string]bool) string {
+	for _, name := range [...]string{f.name, f.file, f.created, f.expires} {
+		if names[name] {
+			return name
+		}
+	}
+	return ""
 }
 
 // Dir is a directory with one file per value, as Kubernetes and Docker mount
