@@ -43,7 +43,8 @@ type Ledger struct {
 //
 // A ledger that can not be read, written or trusted stops no load, because
 // protection that is late is no reason for an outage. But then no age counts as
-// proven, and a finding says so. Nothing repairs a damaged ledger: remove the
+// proven, and a finding says so, until it can be used: it is tried again within the
+// hour and by each [Loader.Reload]. Nothing repairs a damaged ledger: remove the
 // file, and it begins anew. An empty path is a fault of Load.
 func FileLedger(path string) Ledger { return Ledger{path: path, made: true} }
 

@@ -39,7 +39,11 @@ func (l *Loader) Reload(ctx context.Context) error {
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
-	return errors.Join(err, l.applyProviders(ctx, false))
+	err = errors.Join(err, l.applyProviders(ctx, false))
+	if l.current().ledger != nil {
+		l.passed(ctx)
+	}
+	return err
 }
 
 // look is what a source has for an item now. The value belongs to who made it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 	"weak"
 
@@ -159,6 +160,17 @@ func (l *Loader) remember(ctx context.Context, st *state) {
 	}
 }
 
+// heal asks a ledger again that could not be used. l.mu is held.
+func (l *Loader) heal(ctx context.Context) {
+	if l.current().ledger == nil {
+		return
+	}
+	next := *l.current()
+	next.items = slices.Clone(next.items)
+	l.remember(ctx, &next)
+	l.state.Store(&next)
+}
+
 // review announces what came into a worse state since the last review, and
 // returns all that came into another; the first review has nothing to compare
 // with. A state whose record the audit handler refused is announced at the next
@@ -248,7 +260,7 @@ func (l *Loader) schedule(late error) {
 		loader := weak.Make(l)
 		l.ages = time.AfterFunc(next, func() {
 			if l := loader.Value(); l != nil {
-				l.passed()
+				l.passed(context.Background()) // nobody waits for it
 			}
 		})
 		return
@@ -256,14 +268,16 @@ func (l *Loader) schedule(late error) {
 	l.ages.Reset(next)
 }
 
-// passed runs when time has passed.
-func (l *Loader) passed() {
+// passed looks at what may have become different though no source did: ages, and a
+// ledger that could not be used.
+func (l *Loader) passed(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
-	changed, late := l.review(context.Background()) // nobody waits for it
+	l.heal(ctx)
+	changed, late := l.review(ctx)
 	l.schedule(late)
 	if len(changed) > 0 {
 		l.subscribers.tell(Change{At: time.Now(), States: changed})
@@ -297,6 +311,9 @@ func (l *Loader) nextChange(now time.Time) time.Duration {
 				consider(moves)
 			}
 		}
+	}
+	if st.ledger != nil {
+		consider(now.Add(reviewAtLeast))
 	}
 	if next.IsZero() {
 		return 0

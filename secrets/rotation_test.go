@@ -649,3 +649,43 @@ func flipRotation(t *testing.T) map[string]map[string]hardening.Finding {
 	load("HDN-SECRETS-045", new(live), dir, secrets.FileLedger(filepath.Join(dir, "no", "ledger")))
 	return out
 }
+
+// A volume that is mounted late, or a disk that was full, is no reason to know
+// nothing until the next restart.
+func TestALedgerThatCouldNotBeUsedIsTriedAgain(t *testing.T) {
+	for name, again := range map[string]func(*secrets.Loader){
+		"in time": func(*secrets.Loader) { time.Sleep(time.Hour + time.Second); synctest.Wait() }, // virtual time
+		"at once": func(l *secrets.Loader) { _ = l.Reload(context.Background()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, volume := t.TempDir(), filepath.Join(t.TempDir(), "volume")
+			write(t, dir, "L", rotation(0))
+			write(t, dir, "L_CREATED_AT", "2000-01-01")
+			synctest.Test(t, func(t *testing.T) {
+				var cfg struct {
+					L secrets.Secret `secret:"L,kind=token"`
+				}
+				opts := from(secrets.Dir(dir))
+				opts.Ledger = secrets.FileLedger(filepath.Join(volume, "ledger"))
+				l, err := secrets.Load(t.Context(), &cfg, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				heard := make(chan secrets.Change, 1)
+				l.Subscribe(func(c secrets.Change) { heard <- c })
+				if s := l.Report()[0]; s.State != secrets.Unproven || byID(t, l)["HDN-SECRETS-045"].Passed {
+					t.Errorf("without a ledger: %+v", s)
+				}
+				check(t, os.Mkdir(volume, 0o700))
+				again(l)
+				if s := l.Report()[0]; s.State != secrets.OK || !byID(t, l)["HDN-SECRETS-045"].Passed {
+					t.Errorf("with one: %+v", s)
+				}
+				if c := <-heard; len(c.Names) != 0 || len(c.States) != 1 || c.States[0].State != secrets.OK {
+					t.Errorf("subscribers heard %+v", c)
+				}
+			})
+		})
+	}
+}
