@@ -33,6 +33,8 @@ type MemoryStore struct {
 	lo, hi   maphash.Seed
 	maxBytes int64 // as configured
 
+	mask uint64 // of the shards that are in use
+
 	// Of each shard:
 	ownBytes  int64  // for keys with a window of their own
 	spills    int    // overflow windows at most
@@ -42,7 +44,10 @@ type MemoryStore struct {
 }
 
 const (
-	shardCount = 256
+	shardCount = 256 // at most
+	// shardBytes is what a shard has at least: in a smaller one the overflow has so
+	// few windows that those of one network's rules leave none to the others.
+	shardBytes = 64 << 10
 	sweepSteps = 4 // keys looked at for each new one
 
 	// keyBytes is reserved for every key, so that it can count to any N within
@@ -77,8 +82,13 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 		return nil, err
 	}
 	s := &MemoryStore{base: time.Now(), lo: maphash.MakeSeed(), hi: maphash.MakeSeed(), maxBytes: cfg.MaxBytes}
-	budget := cfg.MaxBytes / shardCount
-	s.spills = int(max(budget/8/keyBytes, 4))
+	inUse := int64(shardCount)
+	for cfg.MaxBytes/inUse < shardBytes {
+		inUse /= 2
+	}
+	s.mask = uint64(inUse - 1)
+	budget := cfg.MaxBytes / inUse
+	s.spills = int(budget / 8 / keyBytes)
 	s.nameSlots = uint64(min(max(s.spills/8, 1), 64))
 	s.ownBytes = budget - int64(s.spills)*keyBytes
 	return s, nil
@@ -99,7 +109,7 @@ type decision struct {
 func (s *MemoryStore) lock(d *decision, charges []Charge) {
 	for i := range charges {
 		d.keys[i] = s.keyOf(&charges[i])
-		sh := uint8(d.keys[i].lo % shardCount)
+		sh := uint8(d.keys[i].lo & s.mask)
 		d.shards[i] = sh
 		at := d.nLock
 		for at > 0 && d.locked[at-1] > sh {
@@ -175,7 +185,7 @@ func (s *MemoryStore) takeKnown(p *policy, addr netip.Addr, cost int64, d *Decis
 	// first then may be counted later, never earlier: buckets do not go back.
 	now, per := s.now(), int64(p.Per)
 	k := s.addrKey(&p.hashed, addr)
-	sh := &s.shards[k.lo%shardCount]
+	sh := &s.shards[k.lo&s.mask]
 	sh.mu.Lock()
 	i := sh.own.find(k)
 	if i < 0 {
@@ -203,7 +213,7 @@ func (s *MemoryStore) takeKnown(p *policy, addr netip.Addr, cost int64, d *Decis
 // many.
 func (s *MemoryStore) decideOne(c *Charge, st *State, take bool) bool {
 	k := s.keyOf(c)
-	sh := &s.shards[k.lo%shardCount]
+	sh := &s.shards[k.lo&s.mask]
 	sh.mu.Lock()
 	now := s.now()
 	p := s.find(sh, c, k, now, 0)

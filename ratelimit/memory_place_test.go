@@ -104,6 +104,40 @@ func TestFillingTheMemoryReleasesNobody(t *testing.T) {
 	}
 }
 
+// However small the memory is and however many rules hold for a request, one
+// network that fills it leaves room for newcomers of others.
+func TestOneNetworkLeavesTheOverflowToOthers(t *testing.T) {
+	s := newStore(t, MemoryConfig{MaxBytes: 1 << 20})
+	request := func(a netip.Addr) bool {
+		var cs []Charge
+		for _, rule := range []string{"ip", "ip:free", "route:POST /login", "route:POST /reset"} {
+			cs = append(cs, Charge{Rule: rule, Subject: Subject{Addr: a}, N: 100, Per: time.Hour, Cost: 1})
+		}
+		all, err := s.TakeAll(t.Context(), cs, make([]State, len(cs)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	for i := range uint32(50_000) {
+		a := [16]byte{0x20, 0x01, 0x0d, 0xb8}
+		binary.BigEndian.PutUint32(a[4:], i)
+		request(netip.AddrFrom16(a))
+	}
+	starved := 0
+	for i := range uint32(16) {
+		if !request(addr(0xc0000201 + i<<16)) {
+			starved++
+		}
+	}
+	if starved > 0 {
+		t.Errorf("%d of 16 newcomers from other networks were starved", starved)
+	}
+	if _, bytes := s.Usage(); bytes > 1<<20 {
+		t.Errorf("%d bytes of a cap of 1 MiB", bytes)
+	}
+}
+
 // What a key was admitted while it shared an overflow counter still counts
 // when there is room for a counter of its own.
 func TestLeavingTheOverflowGivesNoFreshQuota(t *testing.T) {
