@@ -46,7 +46,12 @@ type Ledger struct {
 // proven, and a finding says so, until it can be used: it is tried again within the
 // hour and by each [Loader.Reload]. Nothing repairs a damaged ledger: remove the
 // file, and it begins anew. An empty path is a fault of Load.
-func FileLedger(path string) Ledger { return Ledger{path: path, made: true} }
+func FileLedger(path string) Ledger {
+	if path != "" {
+		path = absolute(path)
+	}
+	return Ledger{path: path, made: true}
+}
 
 const (
 	ledgerPatience = 5 * time.Second // for the lock

@@ -122,7 +122,7 @@ func (envSource) find(_ context.Context, s *search) {
 			s.add(ref{field: f, place: &place{label: "the environment", flaw: &flaw{
 				reason: "both " + f.name + " and " + f.file + " are set", fix: "set one of them"}}})
 		case file != "":
-			s.add(ref{field: f, place: &place{label: "the file that " + f.file + " names", file: &fileRef{path: file, group: groupOf(filepath.Dir(file)), named: true}}})
+			s.add(ref{field: f, place: &place{label: "the file that " + f.file + " names", file: &fileRef{path: absolute(file), group: absolute(filepath.Dir(file)), named: true}}})
 		default:
 			s.add(ref{field: f, text: value})
 		}
@@ -182,24 +182,24 @@ func (d dirSource) find(_ context.Context, s *search) {
 		s.complain(s.source, flaw{reason: "can not be listed: not a directory, or not open to this process", fix: "check the mount and its mode"})
 		return
 	}
-	group := groupOf(d.path)
+	group := absolute(d.path)
 	for _, f := range s.fields {
 		path := filepath.Join(d.path, f.name)
-		s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: group, maybe: true, dated: f.target != toPublic}}})
+		s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: filepath.Join(group, f.name), group: group, maybe: true, dated: f.target != toPublic}}})
 		if f.lower != f.name {
 			path = filepath.Join(d.path, f.lower)
-			s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: path, group: group, maybe: true, dated: f.target != toPublic}}})
+			s.add(ref{field: f, place: &place{label: path, file: &fileRef{path: filepath.Join(group, f.lower), group: group, maybe: true, dated: f.target != toPublic}}})
 		}
 	}
 }
 
-// groupOf names the files of a directory, which change together, however it is
-// spelt.
-func groupOf(dir string) string {
-	if path, err := filepath.Abs(dir); err == nil {
-		return path
+// absolute is path as it reads now: a program that changes its working directory
+// still means the same file.
+func absolute(path string) string {
+	if full, err := filepath.Abs(path); err == nil {
+		return full
 	}
-	return filepath.Clean(dir)
+	return filepath.Clean(path)
 }
 
 // Systemd is the directory of the credentials that systemd passes to a service
@@ -252,7 +252,7 @@ func (d dotEnvSource) find(_ context.Context, s *search) {
 		}
 		return
 	}
-	s.add(ref{place: &place{label: d.path, file: &fileRef{path: d.path, group: d.path, maybe: true, split: func(_ context.Context, data []byte) ([]pair, *flaw) {
+	s.add(ref{place: &place{label: d.path, file: &fileRef{path: absolute(d.path), group: d.path, maybe: true, split: func(_ context.Context, data []byte) ([]pair, *flaw) {
 		return parseDotEnv(data)
 	}}}})
 }
@@ -283,7 +283,7 @@ func (e encryptedSource) find(_ context.Context, s *search) {
 		return
 	}
 	s.variables = append(s.variables, e.variables...)
-	s.add(ref{place: &place{label: e.path, file: &fileRef{path: e.path, group: e.path, sealed: true, split: e.split}}})
+	s.add(ref{place: &place{label: e.path, file: &fileRef{path: absolute(e.path), group: e.path, sealed: true, split: e.split}}})
 }
 
 func (e encryptedSource) split(ctx context.Context, data []byte) ([]pair, *flaw) {

@@ -29,6 +29,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"filippo.io/age"
@@ -101,6 +102,9 @@ func New(cfg Config) (secrets.Source, error) {
 		c.Add("MaxWorkFactor", cfg.MaxWorkFactor, "is not between 10 and 22", "leave it zero for 18")
 	}
 	f := &file{path: cfg.IdentityFile, passphrase: cfg.Passphrase, maxWorkFactor: cfg.MaxWorkFactor}
+	if full, err := filepath.Abs(f.path); err == nil && f.path != "" { // it is read again, wherever the program has gone
+		f.path = full
+	}
 	var variables []string
 	if cfg.IdentityVariable != "" && given == 1 {
 		variables = []string{cfg.IdentityVariable}

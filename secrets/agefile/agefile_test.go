@@ -334,3 +334,25 @@ func Example() {
 	fmt.Println(len(secrets.Expose(cfg.API)), cfg.API, os.Getenv("AGE_IDENTITY") == "")
 	// Output: 23 [REDACTED] true
 }
+
+// A relative path means the file that it named when New was called.
+func TestAProgramMayChangeItsWorkingDirectory(t *testing.T) {
+	id := identity(t)
+	key := put(t, "identity", []byte(id.String()+"\n"))
+	path := put(t, "values.age", seal(t, "S="+token+"\n", id.Recipient()))
+	t.Chdir(filepath.Dir(key))
+	source, err := agefile.New(agefile.Config{Path: path, IdentityFile: "identity"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	var dst config
+	l, err := secrets.Load(t.Context(), &dst, secrets.Options{Sources: []secrets.Source{source}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if secrets.Expose(dst.S) != token {
+		t.Error("not loaded")
+	}
+}
