@@ -2,9 +2,10 @@ package auditlog
 
 import "strings"
 
-// assignment matches the value behind a denied name and ':' or '=' at i, as in
-// DSNs, JSON (also JSON within JSON), headers and query strings.
-func (sc *scanner) assignment(from, i int) (match, bool) {
+// assignment matches the value behind a denied name and the separator, ':' or
+// '=', that is spelt in n bytes at i, as in DSNs, JSON (also JSON within JSON),
+// headers and query strings.
+func (sc *scanner) assignment(from, i, n int, separator byte) (match, bool) {
 	s := sc.s
 	end := i
 	for end > from && isSpace(s[end-1]) {
@@ -15,6 +16,18 @@ func (sc *scanner) assignment(from, i int) (match, bool) {
 		quoted = true
 		end--
 	}
+	for n > 1 && end-from >= n { // quotes and spaces are escaped as the separator is
+		if s[end-1] == '+' {
+			end--
+			continue
+		}
+		c, width := unescaped(s, end-n)
+		if width != n || strings.IndexByte("\"'\\ ", c) < 0 {
+			break
+		}
+		quoted = quoted || c != ' '
+		end -= n
+	}
 	if !quoted && strings.IndexByte(s[end:i], '\n') >= 0 {
 		return match{}, false
 	}
@@ -22,7 +35,7 @@ func (sc *scanner) assignment(from, i int) (match, bool) {
 	if how == shown {
 		return match{}, false
 	}
-	v := i + 1
+	v := i + n
 	for v < len(s) && (s[v] == ' ' || s[v] == '\t' || s[v] == '=' || s[v] == '>' || quoted && isSpace(s[v])) { // "==", "=>"
 		v++
 	}
@@ -30,7 +43,9 @@ func (sc *scanner) assignment(from, i int) (match, bool) {
 		return match{}, false
 	}
 	m := match{v, len(s), Assignment}
-	if isHeader(name) && !quoted && s[i] == ':' { // a line of its own: `Cookie: a="b"; c=d`
+	if n > 1 {
+		m.end = sc.escapedEnd(v)
+	} else if isHeader(name) && !quoted && separator == ':' { // a line of its own: `Cookie: a="b"; c=d`
 		if j := strings.IndexAny(s[v:], "\r\n"); j >= 0 {
 			m.end = v + j
 		}
@@ -50,7 +65,7 @@ func (sc *scanner) assignment(from, i int) (match, bool) {
 		}
 	}
 	value := s[m.start:m.end]
-	if isMark(value) || how == weak && !telling(value, s[i] == '=') {
+	if isMark(value) || how == weak && !telling(value, separator == '=') {
 		return match{}, false
 	}
 	switch strings.Trim(value, `"'\`) {
@@ -261,6 +276,21 @@ func (sc *scanner) valueEnd(v int) int {
 			continue
 		}
 		j++
+	}
+	return j
+}
+
+// escapedEnd returns where the value at v ends behind an escaped separator: with
+// the word, for all that may belong to it is escaped too.
+func (sc *scanner) escapedEnd(v int) int {
+	s := sc.s
+	j := v
+	for j < len(s) && strings.IndexByte(" \t\r\n\"'<>&", s[j]) < 0 {
+		j++
+	}
+	sc.lookups += j - v
+	for j > v && j < len(s) && s[j-1] == '\\' { // of an escaped quote
+		j--
 	}
 	return j
 }

@@ -1,7 +1,6 @@
 package auditlog
 
 import (
-	"encoding/base64"
 	"strings"
 
 	"github.com/inovy/hardening/internal/shapes"
@@ -43,7 +42,7 @@ var classes = func() (t [256]uint8) {
 		if strings.IndexByte(".~+/=", b) >= 0 {
 			t[c] |= token68
 		}
-		if strings.IndexByte("@:=bBe", b) >= 0 {
+		if strings.IndexByte("@:=bBe%\\", b) >= 0 {
 			t[c] |= trigger
 		}
 	}
@@ -79,6 +78,10 @@ type scanner struct {
 	runEnd  int // where the base64url run ends that was read last
 	urlEnd  int // where the URL ends that was read last
 	urlLast int // and its last '@'
+
+	escapedTo int // where the escaped URL ends that was read last
+	escapedAt int // and its last '@'
+
 	lookups int // characters read ahead of the walk, for the proof of linear time
 }
 
@@ -177,12 +180,14 @@ func (sc *scanner) findOwn(from int) (match, bool) {
 		switch c {
 		case '@':
 			if m, ok = driverUser(s, from, i); !ok || sc.isOff(URLUser) {
-				m, ok = email(s, from, i)
+				m, ok = email(s, from, i, 1)
 			}
 		case ':', '=':
 			if m, ok = sc.urlUser(i); !ok || sc.isOff(URLUser) {
-				m, ok = sc.assignment(from, i)
+				m, ok = sc.assignment(from, i, 1, c)
 			}
+		case '%', '\\':
+			m, ok = sc.escaped(from, i)
 		case 'b', 'B':
 			if begins(s, i) {
 				m, ok = credential(s, i)
@@ -222,9 +227,10 @@ func begins(s string, i int) bool {
 	return i >= 2 && s[i-2] == '\\' || i >= 3 && s[i-3] == '%' || i >= 5 && s[i-5:i-2] == "%25" || i >= 6 && s[i-6] == '\\' && s[i-5] == 'u'
 }
 
-// email matches around the '@' at i (RFC 5321, without quoted local parts and
+// email matches around the '@' that is spelt in n bytes at i (RFC 5321, without quoted local parts and
 // without the signs that RFC 5322 allows in theory: they separate words here).
-func email(s string, from, i int) (match, bool) {
+func email(s string, from, i, n int) (match, bool) {
+	at := i + n - 1
 	start := i
 	for start > from && is(s[start-1], local) {
 		start--
@@ -232,29 +238,131 @@ func email(s string, from, i int) (match, bool) {
 	for start < i && strings.IndexByte("'.-%+", s[start]) >= 0 { // punctuation before the address
 		start++
 	}
-	end, dot := i+1, -1
+	end, dot := at+1, -1
 	for end < len(s) && (is(s[end], word) || s[end] == '-' || s[end] == '.') && s[end] != '_' {
 		if s[end] == '.' {
-			if end == i+1 || s[end-1] == '.' {
+			if end == at+1 || s[end-1] == '.' {
 				break
 			}
 			dot = end
 		}
 		end++
 	}
-	for end > i && (s[end-1] == '.' || s[end-1] == '-') {
+	for end > at && (s[end-1] == '.' || s[end-1] == '-') {
 		end--
 	}
 	if dot >= end { // a full stop that ends the sentence
-		dot = strings.LastIndexByte(s[i:end], '.') + i
-		if dot < i {
+		dot = strings.LastIndexByte(s[at:end], '.') + at
+		if dot < at {
 			dot = -1
 		}
 	}
-	if start == i || dot <= i+1 || end-dot < 3 || is(s[dot+1], digit) {
+	if start == i || dot <= at+1 || end-dot < 3 || is(s[dot+1], digit) {
 		return match{}, false
 	}
 	return match{start, end, Email}, true
+}
+
+// unescaped returns the byte that is escaped at i, as "%3D", "%253D" or "\u003d",
+// and the length of the escape, or 0.
+func unescaped(s string, i int) (c byte, n int) {
+	j := i + 1
+	if s[i] == '%' {
+		for strings.HasPrefix(s[j:], "25") && j-i < 7 {
+			j += 2
+		}
+	} else if strings.HasPrefix(s[j:], "u00") {
+		j += 3
+	} else {
+		return 0, 0
+	}
+	if j+2 > len(s) || !isHex(s[j:j+2]) {
+		return 0, 0
+	}
+	return hexValue(s[j])<<4 | hexValue(s[j+1]), j + 2 - i
+}
+
+func hexValue(c byte) byte {
+	if is(c, digit) {
+		return c - '0'
+	}
+	return c | 0x20 - 'a' + 10
+}
+
+// escaped looks at a separator that stands escaped at i, as in a URL within a
+// URL, or in what some encoders make of '=' in JSON.
+func (sc *scanner) escaped(from, i int) (match, bool) {
+	switch c, n := unescaped(sc.s, i); c {
+	case '@':
+		return email(sc.s, from, i, n)
+	case ':', '=':
+		if m, ok := sc.escapedUser(i + n); ok && c == ':' && !sc.isOff(URLUser) {
+			return m, true
+		}
+		return sc.assignment(from, i, n, c)
+	}
+	return match{}, false
+}
+
+// escapedUser matches the user information behind an escaped "//" at i, as
+// urlUser does behind a plain one.
+func (sc *scanner) escapedUser(i int) (match, bool) {
+	s := sc.s
+	for range 2 {
+		if i >= len(s) || s[i] != '%' {
+			return match{}, false
+		}
+		c, n := unescaped(s, i)
+		if c != '/' {
+			return match{}, false
+		}
+		i += n
+	}
+	if i >= sc.escapedTo {
+		j := i
+		sc.escapedAt = -1
+		for j < len(s) && strings.IndexByte(" \t\r\n\"&<>", s[j]) < 0 {
+			c, n := escapedOrPlain(s, j)
+			if c == '@' {
+				sc.escapedAt = j
+			}
+			j += n
+		}
+		sc.lookups += j - i
+		sc.escapedTo = j
+	}
+	if sc.escapedAt <= i {
+		return match{}, false
+	}
+	at, colon := -1, false
+	j := i
+walk:
+	for j < sc.escapedTo {
+		c, n := escapedOrPlain(s, j)
+		switch c {
+		case '@':
+			at = j
+		case ':':
+			colon = true
+		case '/', '?', '#':
+			break walk
+		}
+		j += n
+	}
+	sc.lookups += j - i
+	if colon {
+		at = sc.escapedAt
+	}
+	return match{i, at, URLUser}, at > i
+}
+
+func escapedOrPlain(s string, i int) (c byte, n int) {
+	if s[i] == '%' {
+		if c, n = unescaped(s, i); n > 0 {
+			return c, n
+		}
+	}
+	return s[i], 1
 }
 
 // driverUser matches user and password before the address of a database
@@ -281,10 +389,15 @@ func driverUser(s string, from, i int) (match, bool) {
 // also what could be a port and a path.
 func (sc *scanner) urlUser(i int) (match, bool) {
 	s := sc.s
-	if !strings.HasPrefix(s[i:], "://") {
+	start := i
+	switch {
+	case strings.HasPrefix(s[i:], "://"):
+		start += len("://")
+	case strings.HasPrefix(s[i:], `:\/\/`): // as some encoders of JSON write it
+		start += len(`:\/\/`)
+	default:
 		return match{}, false
 	}
-	start := i + len("://")
 	if start >= sc.urlEnd { // the URL around an earlier "://" ends before this one
 		j := start
 		sc.urlLast = -1
@@ -348,36 +461,84 @@ func (sc *scanner) jwt(i int) (match, bool) {
 	return match{i, end, JWT}, true
 }
 
-// credential matches what follows the name of an authentication scheme.
+// credential matches what follows the name of an authentication scheme, behind
+// spaces, quotes and how URLs spell them.
 func credential(s string, i int) (match, bool) {
-	start := i
-	basic := foldPrefix(s[i:], "basic ")
-	switch {
-	case basic:
-		start += len("basic ")
-	case foldPrefix(s[i:], "bearer "):
-		start += len("bearer ")
-	default:
-		return match{}, false
-	}
-	for start < len(s) && s[start] == ' ' {
+	basic := foldPrefix(s[i:], "basic")
+	start := i + len("basic")
+	if !basic {
+		if !foldPrefix(s[i:], "bearer") {
+			return match{}, false
+		}
 		start++
 	}
-	end, digits, upper := start, false, false
-	for end < len(s) && is(s[end], token68) {
+	for gap := start; ; {
+		switch {
+		case start == len(s) || start-gap > 8:
+			return match{}, false
+		case strings.IndexByte(" \t\"'`+:=\\", s[start]) >= 0:
+			start++
+			continue
+		case strings.HasPrefix(s[start:], "%2") && start+2 < len(s) && strings.IndexByte("027B", s[start+2]) >= 0: // space, '"', '\'', '+'
+			start += 3
+			continue
+		case start == gap:
+			return match{}, false
+		}
+		break
+	}
+	end := start
+	if basic {
+		for end < len(s) && end-start < 1<<10 && inBase64(s[end]) {
+			end++
+		}
+		if !holdsColon(s[start:end]) {
+			return match{}, false
+		}
+		for end < len(s) && (inBase64(s[end]) || s[end] == '=') {
+			end++
+		}
+		return match{start, end, Credential}, true
+	}
+	digits, upper := false, false
+	for end < len(s) && s[end] > ' ' && strings.IndexByte("\"'`<>,;()[]{}&\\", s[end]) < 0 {
 		digits = digits || is(s[end], digit)
-		upper = upper || end > start && s[end] >= 'A' && s[end] <= 'Z'
+		upper = upper || end > start && isUpper(s[end])
 		end++
 	}
-	if basic {
-		plain, err := base64.StdEncoding.DecodeString(s[start:end])
-		if err != nil {
-			plain, err = base64.RawStdEncoding.DecodeString(s[start:end])
-		}
-		return match{start, end, Credential}, err == nil && strings.IndexByte(string(plain), ':') >= 0
+	for end > start && strings.IndexByte(":!?", s[end-1]) >= 0 { // the end of a sentence
+		end--
 	}
 	// An English word follows "bearer" too: "bearer authentication".
 	return match{start, end, Credential}, end-start >= 24 || end-start >= 6 && (digits || upper)
+}
+
+func inBase64(c byte) bool { return is(c, b64url) || c == '+' || c == '/' }
+
+// holdsColon reports whether base64, of either alphabet, says "user:password".
+func holdsColon(s string) bool {
+	bits, n := uint32(0), 0
+	for i := range len(s) {
+		v := uint32(62)
+		switch c := s[i]; {
+		case c >= 'A' && c <= 'Z':
+			v = uint32(c - 'A')
+		case c >= 'a' && c <= 'z':
+			v = uint32(c-'a') + 26
+		case is(c, digit):
+			v = uint32(c-'0') + 52
+		case c == '/' || c == '_':
+			v = 63
+		}
+		bits, n = bits<<6|v, n+6
+		if n >= 8 {
+			n -= 8
+			if byte(bits>>n) == ':' {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // foldPrefix compares ASCII letters without regard to case.

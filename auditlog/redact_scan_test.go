@@ -30,6 +30,7 @@ func TestScanningIsLinear(t *testing.T) {
 		"eyJ-", "eyJ.", "eyJaaaaaaaa.eyJ", "://", "a://", "://:", "://[", "a@", "@", ":", "=", "password=", "password:{", "password=\"", `password=\"`, "password={\"", "password=[REDACTED:key]",
 		"password=;", "password=null ", "token=a;", "tokens=1;", "tokens=1[", "basic ", "bearer ", "Cookie: \n", "session=a{", "session:\"a", "{", "[", "1", "1 ", "1234.", "NL1", "nl91 ", "-----BEGIN PRIVATE KEY-----", "-----END", `\`, `\"`, "x@tcp(", ":@a(", "\u00a01",
 		"]=", "a[b]=", "a[0]=", "%5Bb%5D=", "%5D=", "%25pin=",
+		"%3A%2F%2F", "a%3A%2F%2F", "u%3A%2F%2Fa%3Ab", "%40", "a%40b.", "session%3D1", "tokens%3D1 ", "token%3D", "token%3Dnull ", "%22token%22%3A", `\u003d`, `token\u003d\"`, "%252525", "basic+", "basic ", "Basic dXNl", "bearer+", "bearer a|",
 		"a@bb.cc ", "tokens: 1\n", "session: {\"", "session: [", "session: 'a",
 	} {
 		small, large := strings.Repeat(unit, 2<<10/len(unit)), strings.Repeat(unit, 32<<10/len(unit))
@@ -110,6 +111,25 @@ func TestNoVariantOfAnAssignmentLeaks(t *testing.T) {
 		"behind two percents":           "x%2526pin=hunter2",
 		"quotation marks":               "“pin”: hunter2",
 		"no-break space":                "\u00a0pin\u00a0= hunter2",
+		"URL in a query":                "?next=%2Flogin%3Fpassword%3Dhunter2%26x%3D1",
+		"URL in a query, twice":         "?n=%252Flogin%253Fpassword%253Dhunter2%2526x%253D1",
+		"header in a query":             "h=Authorization%3A%20Digest%20hunter2",
+		"JSON in a query":               "q=%7B%22password%22%3A%22hunter2%22%7D",
+		"JSON in a query, spaced":       "q=%7B%22password%22%20%3A%20%22hun%20hunter2%22%7D",
+		"equals sign in JSON":           `{"u":"https://x?a\u003db\u0026password\u003dhunter2"}`,
+		"user of an encoded URL":        "next=https%3A%2F%2Fu%3Ahunter2%40b.example",
+		"user of an encoded URL, slash": "next=https%3a%2f%2fu%3ahun%2fhunter2%40b%2fx",
+		"user of a URL encoded twice":   "n=https%253A%252F%252Fu%253Ahunter2%2540b",
+		"slashes in JSON":               `{"u":"https:\/\/u:hunter2!@db\/x"}`,
+		"encoded e-mail":                "q=j.jansen%40hunter2.nl",
+		"encoded local part":            "q=hunter2%40example.nl",
+		"e-mail encoded twice":          "q=hunter2%2540example.nl",
+		"e-mail in JSON":                `{"to":"hunter2\u0040example.nl"}`,
+		"bearer, quoted":                `Bearer "hunter2-hunter2-hunter2"`,
+		"bearer with a bar":             "Bearer 12|hunter2AbCdEfGhIj",
+		"bearer, encoded":               "bearer%20hunter2AbCdEfGhIj",
+		"bearer of a form":              "Bearer+hunter2AbCdEfGhIj&x=1",
+		"bearer behind a tab":           "bearer\thunter2AbCdEfGhIj",
 		"yaml":                          "password: 'hunter2'\nuser: x",
 	} {
 		if out := r.String(in); strings.Contains(out, part) {
@@ -128,6 +148,12 @@ func TestNoVariantOfAnAssignmentLeaks(t *testing.T) {
 		"session: closed":                       "session: closed",
 		"tests_pass=12, of 12":                  "tests_pass=12, of 12",
 		"user[name]=x&list[0]=1":                "user[name]=x&list[0]=1",
+		"npm/%40types%2Fnode@1.2 at 100%":       "npm/%40types%2Fnode@1.2 at 100%",
+		"a%3Db%26c%3Dd C:\\users\\u0040":        "a%3Db%26c%3Dd C:\\users\\u0040",
+		"next=https%3A%2F%2Fh%3A80%2Fa%2Fb":     "next=https%3A%2F%2Fh%3A80%2Fa%2Fb",
+		`{"u":"https:\/\/h.example\/a"}`:        `{"u":"https:\/\/h.example\/a"}`,
+		`{"q":"token\u003dx1\"","n":1}`:         `{"q":"token\u003d[REDACTED:assignment]\"","n":1}`,
+		`Bearer realm="api", error="x"`:         `Bearer realm="api", error="x"`,
 		"random_seed=42":                        "random_seed=42",
 		`{"secret":{"a":"}"},"n":1}`:            `{"secret":[REDACTED:assignment],"n":1}`,
 		"https://h.example:8080/a":              "https://h.example:8080/a",
@@ -178,7 +204,7 @@ func TestNumbersBehindNamesAndInOtherGroups(t *testing.T) {
 		"4111\u200b1111\u200b1111\u200b1111":         "[REDACTED:pan]",
 		"123%20456%20782":                            "[REDACTED:bsn]",
 		"%20NL91ABNA0417164300":                      "%20[REDACTED:iban]",
-		"iban%3DNL91ABNA0417164300":                  "iban%3D[REDACTED:iban]",
+		"to%3DNL91ABNA0417164300":                    "to%3D[REDACTED:iban]",
 		`\nNL91ABNA0417164300`:                       `\n[REDACTED:iban]`,
 		"NL91+ABNA+0417+1643+00":                     "[REDACTED:iban]",
 		"NL91%20ABNA%200417%201643%2000":             "[REDACTED:iban]",
@@ -216,5 +242,31 @@ func TestTwoNamesThatBecomeOneAreBothKept(t *testing.T) {
 	log.Info("m", "v", map[string]any{"to a@b.example": nil, "to b@b.example": nil, "to c@b.example": 3}, "g", slog.GroupValue(slog.Any("a", nil), slog.Int("a", 2)))
 	if n := strings.Count(out.String(), "null"); n != 3 || !strings.Contains(out.String(), "#3") || !strings.Contains(out.String(), `"a#2":2`) {
 		t.Errorf("%d of 3: %s", n, &out)
+	}
+}
+
+// What follows "Basic" is known by what it says, wherever the text is cut.
+func TestBasicCredentialsAreKnownByWhatTheySay(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-14.2.4")
+	r := newRedactor(RedactorConfig{})
+	for in, want := range map[string]string{
+		"sent Basic dXNlcjpodW50ZXIy. Next": "sent Basic [REDACTED:credential]. Next",
+		"Basic dXNlcjpodW50ZXIy...":         "Basic [REDACTED:credential]...",
+		"Basic%20dXNlcjpodW50ZXI%3D":        "Basic%20[REDACTED:credential]%3D",
+		"Basic+dXNlcjpodW50ZXIy":            "Basic+[REDACTED:credential]",
+		`"Basic \"dXNlcjpodW50ZXI=\""`:      `"Basic \"[REDACTED:credential]\""`,
+		"basic\tdXNlcjpodW50ZXI":            "basic\t[REDACTED:credential]",
+		"basic authentication, basic: a b":  "basic authentication, basic: a b",
+		"Basic dXNlcg==":                    "Basic dXNlcg==", // no password
+	} {
+		if got := r.String(in); got != want {
+			t.Errorf("%q became\n%q, want\n%q", in, got, want)
+		}
+	}
+	for n := range 4 {
+		long := strings.Repeat("x", n) + " Basic " + strings.Repeat("dXNlcjpodW50ZXIy", 2000)
+		if got := r.String(long); strings.Contains(got, "dXNl") {
+			t.Errorf("%.40q", got)
+		}
 	}
 }
