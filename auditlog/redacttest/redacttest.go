@@ -10,12 +10,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // Require fails the test for every place in which a secret gets through.
@@ -24,7 +28,8 @@ import (
 // under the names and in the places where services put them by mistake:
 // behind password=, in a URL, as attribute, in With, in a group, in maps,
 // structs, errors, headers and JSON. What was written is searched for it as it
-// is, in base64 at each offset, in hexadecimal, and as escaped in URLs and JSON.
+// is, but for its last eighth, in base64 at each offset, in hexadecimal, and as
+// escaped in URLs, JSON, JSON within JSON and quotes of Go.
 // A secret of fewer than 6 bytes can not be told from chance and is a failure.
 func Require(t testing.TB, handler func(w *bytes.Buffer) slog.Handler, secrets ...string) {
 	t.Helper()
@@ -53,11 +58,16 @@ func Require(t testing.TB, handler func(w *bytes.Buffer) slog.Handler, secrets .
 
 // Leak says in which form secret stands in out, or returns "".
 func Leak(out []byte, secret string) string {
-	quoted, _ := json.Marshal(secret)
-	forms := map[string]string{
-		"as it is": secret, "in hexadecimal": hex.EncodeToString([]byte(secret)), "escaped for a URL": url.QueryEscape(secret),
-		"escaped for a path": url.PathEscape(secret), "escaped for JSON": strings.Trim(string(quoted), `"`),
+	start := secret[:len(secret)-len(secret)/8]
+	for name, text := range spelt(out) {
+		switch {
+		case bytes.Contains(text, []byte(secret)):
+			return name
+		case bytes.Contains(text, []byte(start)):
+			return name + ", without its end"
+		}
 	}
+	forms := map[string]string{"escaped for a URL": url.QueryEscape(secret)}
 	for offset := range 3 { // the characters that do not depend on what stands around it
 		for name, enc := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
 			text := enc.EncodeToString([]byte(strings.Repeat("x", offset) + secret))
@@ -66,13 +76,92 @@ func Leak(out []byte, secret string) string {
 			forms[fmt.Sprintf("in %s at offset %d", name, offset)] = text[from:to]
 		}
 	}
-	lower := bytes.ToLower(out)
 	for name, form := range forms {
-		if bytes.Contains(out, []byte(form)) || name == "in hexadecimal" && bytes.Contains(lower, []byte(form)) {
+		if bytes.Contains(out, []byte(form)) {
 			return name
 		}
 	}
+	if bytes.Contains(bytes.ToLower(out), []byte(hex.EncodeToString([]byte(secret)))) {
+		return "in hexadecimal"
+	}
 	return ""
+}
+
+// spelt yields out as it is, and with what escapes it taken off: quotes of JSON
+// and Go up to three deep, percent signs of URLs up to two, and those in quotes.
+func spelt(out []byte) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		if !yield("as it is", out) {
+			return
+		}
+		quoted := out
+		for range 3 {
+			if quoted = unquoted(quoted); !yield("escaped in quotes", quoted) {
+				return
+			}
+			if !yield("escaped for a URL in quotes", decoded(quoted)) {
+				return
+			}
+		}
+		_ = yield("escaped for a URL", decoded(out)) && yield("escaped twice for a URL", decoded(decoded(out)))
+	}
+}
+
+var escapes = map[byte]string{'n': "\n", 'r': "\r", 't': "\t", 'b': "\b", 'f': "\f", 'a': "\a", 'v': "\v", '"': `"`, '\'': "'", '\\': `\`, '/': "/"}
+
+// unquoted takes the escapes of JSON and of Go's quotes off.
+func unquoted(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' || i+1 == len(b) {
+			out = append(out, b[i])
+			continue
+		}
+		i++
+		if plain, ok := escapes[b[i]]; ok {
+			out = append(out, plain...)
+			continue
+		}
+		digits := map[byte]int{'x': 2, 'u': 4, 'U': 8}[b[i]]
+		if digits == 0 || i+digits >= len(b) {
+			out = append(out, '\\', b[i])
+			continue
+		}
+		n, err := strconv.ParseUint(string(b[i+1:i+1+digits]), 16, 32)
+		switch {
+		case err != nil:
+			out = append(out, '\\', b[i])
+			continue
+		case digits == 2:
+			out = append(out, byte(n)) // #nosec G115 -- of two digits
+		default:
+			r := rune(n) // #nosec G115 -- one too large becomes U+FFFD
+			if digits == 4 && utf16.IsSurrogate(r) && i+10 < len(b) && b[i+5] == '\\' {
+				low, _ := strconv.ParseUint(string(b[i+7:i+11]), 16, 16)
+				r = utf16.DecodeRune(r, rune(low))
+				i += 6
+			}
+			out = utf8.AppendRune(out, r)
+		}
+		i += digits
+	}
+	return out
+}
+
+// decoded takes the escapes of URLs off.
+func decoded(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '%' && i+2 < len(b) {
+			if n, err := hex.DecodeString(string(b[i+1 : i+3])); err == nil {
+				out = append(out, n...)
+				i += 2
+				continue
+			}
+		}
+		out = append(out, b[i])
+	}
+	return out
 }
 
 type account struct {
