@@ -21,7 +21,7 @@ const secretsGenerateUsage = `usage: hardening secrets generate [-bytes 32]
 
 Prints a random key as base64url, fit for kind=key. 32 bytes are 256 bits.
 
-exit status: 0 printed, 64 wrong usage
+exit status: 0 printed, 64 wrong usage, 74 it could not be printed
 `
 
 func secretsGenerate(_ context.Context, args []string, stdout, stderr io.Writer) int {
@@ -36,6 +36,7 @@ func secretsGenerate(_ context.Context, args []string, stdout, stderr io.Writer)
 		return exitUsage
 	}
 	if _, err := fmt.Fprintln(stdout, key); err != nil {
+		fmt.Fprintln(stderr, "hardening:", err)
 		return exitIO
 	}
 	return exitOK

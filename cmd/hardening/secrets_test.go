@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -193,6 +195,22 @@ func TestSecretsExampleReadsTheSourceAsGoDoes(t *testing.T) {
 	status, out, errs = call(t, "secrets", "check-example", "-type", "Config", dir)
 	if status != 1 || strings.Count(out, "\n") != 3 || !strings.Contains(out, "TIMEOUT: missing") || !strings.Contains(out, "TIMEOUTS: no field") || !strings.Contains(out, "DATABASE_URL: its value") || strings.Contains(out+errs, leaked[:8]) {
 		t.Errorf("drift: status %d\n%s%s", status, out, errs)
+	}
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("the disk is full") }
+
+func TestSecretsCommandsSayThatNothingCouldBePrinted(t *testing.T) {
+	dir := folder(t, "config.go", "package app\ntype T struct{ N int `secret:\"N,public\"` }", ".env.example", "M=1\n")
+	for _, args := range [][]string{{"generate"}, {"example", dir}, {"check-example", dir}} {
+		var errs bytes.Buffer
+		status := run(t.Context(), append([]string{"secrets"}, args...), fullDisk{}, &errs)
+		if status != exitIO || !strings.Contains(errs.String(), "the disk is full") {
+			t.Errorf("%s: status %d, %s", args[0], status, &errs)
+		}
 	}
 }
 

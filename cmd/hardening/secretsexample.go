@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 
 	"github.com/inovy/hardening/secrets"
 )
@@ -19,7 +20,7 @@ Prints a .env.example for the struct with secret tags in the Go package in DIR
 other packages are not looked into: for those call secrets.Example in a test.
 
 exit status: 0 printed, 64 wrong usage, 65 no such struct, or faults in its
-             tags, 74 DIR cannot be read
+             tags, 74 DIR cannot be read, or nothing be printed
 `
 
 const secretsCheckExampleUsage = `usage: hardening secrets check-example [-type NAME] [-file .env.example] [DIR]
@@ -28,7 +29,8 @@ Compares an example file with the struct with secret tags in the Go package in
 DIR (default: .), as secrets.CheckExample does. Values are never shown.
 
 exit status: 0 no drift, 1 drift, 64 wrong usage, 65 no such struct, or faults
-             in its tags or in the file, 74 DIR or the file cannot be read
+             in its tags or in the file, 74 DIR or the file cannot be read, or
+             nothing be printed
 `
 
 // exitData is EX_DATAERR of sysexits.h: what was read is not as it must be.
@@ -45,9 +47,14 @@ func secretsExample(_ context.Context, args []string, stdout, stderr io.Writer) 
 	if dst == nil {
 		return status
 	}
-	if err := secrets.Example(stdout, dst); err != nil {
+	var text strings.Builder
+	if err := secrets.Example(&text, dst); err != nil {
 		fmt.Fprintln(stderr, "hardening:", err)
 		return exitData
+	}
+	if _, err := io.WriteString(stdout, text.String()); err != nil {
+		fmt.Fprintln(stderr, "hardening:", err)
+		return exitIO
 	}
 	return exitOK
 }
@@ -79,7 +86,10 @@ func secretsCheckExample(_ context.Context, args []string, stdout, stderr io.Wri
 		return exitData
 	}
 	for _, d := range drift {
-		fmt.Fprintf(stdout, "%s: %s\n", printable(*file), d)
+		if _, err := fmt.Fprintf(stdout, "%s: %s\n", printable(*file), d); err != nil {
+			fmt.Fprintln(stderr, "hardening:", err)
+			return exitIO
+		}
 	}
 	if len(drift) > 0 {
 		return exitFound
