@@ -21,13 +21,32 @@ import (
 )
 
 // WriterSink writes each record as a line of JSON, {"seq":...,"record":{...}},
-// to w, such as os.Stdout.
-func WriterSink(w io.Writer) Sink { return writerSink{w} }
+// to w, such as os.Stdout. Where a write failed within a line, the next one
+// begins a new line, so that what is sent again can be read.
+func WriterSink(w io.Writer) Sink { return &writerSink{w: w} }
 
-type writerSink struct{ w io.Writer }
+type writerSink struct {
+	w io.Writer
 
-func (s writerSink) Send(_ context.Context, lines []Line) error {
-	_, err := s.w.Write(appendLines(nil, lines))
+	mu   sync.Mutex // guards the field below
+	torn bool       // w ends within a line
+}
+
+func (s *writerSink) Send(_ context.Context, lines []Line) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b []byte
+	if s.torn {
+		b = append(b, '\n')
+	}
+	b = appendLines(b, lines)
+	n, err := s.w.Write(b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if n > 0 && n <= len(b) {
+		s.torn = b[n-1] != '\n'
+	}
 	return err
 }
 

@@ -156,3 +156,45 @@ func TestFaultsOfTailsAndSinks(t *testing.T) {
 		t.Error("SyslogSink takes nothing")
 	}
 }
+
+// tearing takes part of each write, and fails or does not say so, until healed.
+type tearing struct {
+	bytes.Buffer
+	part int
+	err  error
+}
+
+func (w *tearing) Write(p []byte) (int, error) {
+	if w.part < 0 {
+		return w.Buffer.Write(p)
+	}
+	n, _ := w.Buffer.Write(p[:min(w.part, len(p))])
+	return n, w.err
+}
+
+// What a writer took of a line is no part of the line that is sent again.
+func TestAWriterThatFailsWithinALineSpoilsNoOther(t *testing.T) {
+	lines := []Line{{Seq: 0, JSON: []byte(`{"a":1}`)}, {Seq: 1, JSON: []byte(`{"b":2}`)}}
+	whole := appendLines(nil, lines)
+	for part := range len(whole) {
+		for _, fault := range []error{errors.New("pipe full"), nil} {
+			w := &tearing{part: part, err: fault}
+			sink := WriterSink(w)
+			for range 2 {
+				if sink.Send(t.Context(), lines) == nil {
+					t.Fatalf("%d of %d bytes are taken for all", part, len(whole))
+				}
+			}
+			w.part = -1
+			must(t, sink.Send(t.Context(), lines))
+			must(t, sink.Send(t.Context(), lines[:1]))
+			seen := map[string]int{}
+			for line := range strings.Lines(w.String()) {
+				seen[line]++
+			}
+			if seen[string(appendLines(nil, lines[:1]))] < 2 || seen[string(appendLines(nil, lines[1:]))] < 1 || seen["\n"] > 0 {
+				t.Errorf("after %d bytes: %q", part, w.String())
+			}
+		}
+	}
+}
