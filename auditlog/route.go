@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -182,6 +183,7 @@ type guarded struct {
 	next    slog.Handler
 	onError func(context.Context, error) // nil = only return errors
 	must    bool                         // a record that the handler is not enabled for is an error
+	with    []step                       // what next could not be derived for, and all since
 }
 
 func (g *guarded) Enabled(ctx context.Context, level slog.Level) (on bool) {
@@ -208,36 +210,50 @@ func (g *guarded) Handle(ctx context.Context, rec slog.Record) (err error) {
 	if g.must && !g.next.Enabled(ctx, rec.Level) {
 		return fmt.Errorf("auditlog: handler %T is not enabled for level %v", g.next, rec.Level)
 	}
+	if len(g.with) > 0 {
+		rec = nested(g.with, rec)
+	}
 	return g.next.Handle(ctx, rec)
 }
 
 func (g *guarded) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return g.with(func() slog.Handler { return g.next.WithAttrs(attrs) })
+	own := slices.Clone(attrs) // some handlers write into what they get, and others get it too
+	return g.derive(step{attrs: attrs}, func() slog.Handler { return g.next.WithAttrs(own) })
 }
 
 func (g *guarded) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return g
 	}
-	return g.with(func() slog.Handler { return g.next.WithGroup(name) })
+	return g.derive(step{group: name}, func() slog.Handler { return g.next.WithGroup(name) })
 }
 
-// with keeps the handler as it was if it panics: a record without an attribute
-// is better than none.
-func (g *guarded) with(derive func() slog.Handler) (h slog.Handler) {
+// derive keeps what a handler panics at or answers with nil, to put it into each
+// record instead: attributes that lost their group would stand where others mean
+// something else.
+func (g *guarded) derive(s step, next func() slog.Handler) slog.Handler {
 	out := *g
+	if len(g.with) == 0 {
+		if out.next = g.derived(next); out.next != nil {
+			return &out
+		}
+		out.next = g.next
+	}
+	s.attrs = slices.Clone(s.attrs)
+	out.with = append(slices.Clip(g.with), s)
+	return &out
+}
+
+func (g *guarded) derived(next func() slog.Handler) (h slog.Handler) {
 	defer func() {
 		if p := recover(); p != nil {
-			h = &out
+			h = nil
 			if g.onError != nil {
 				g.onError(context.Background(), fmt.Errorf("auditlog: handler %T panicked with a %T", g.next, p))
 			}
 		}
 	}()
-	if next := derive(); next != nil {
-		out.next = next
-	}
-	return &out
+	return next()
 }
 
 // alerts calls a hook for each record, on a goroutine of its own.
@@ -301,13 +317,7 @@ func (a *alerts) Enabled(_ context.Context, level slog.Level) bool {
 }
 
 func (a *alerts) Handle(_ context.Context, rec slog.Record) error {
-	out := slog.NewRecord(rec.Time, rec.Level, rec.Message, rec.PC)
-	var own []slog.Attr
-	rec.Attrs(func(at slog.Attr) bool {
-		own = append(own, at)
-		return true
-	})
-	out.AddAttrs(nest(a.with, own)...)
+	out := nested(a.with, rec)
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if a.closing { // nobody would hear of it
@@ -319,6 +329,18 @@ func (a *alerts) Handle(_ context.Context, rec slog.Record) error {
 		a.dropped.Add(1)
 	}
 	return nil
+}
+
+// nested returns rec as if it had been logged without With and WithGroup.
+func nested(with []step, rec slog.Record) slog.Record {
+	out := slog.NewRecord(rec.Time, rec.Level, rec.Message, rec.PC)
+	var own []slog.Attr
+	rec.Attrs(func(at slog.Attr) bool {
+		own = append(own, at)
+		return true
+	})
+	out.AddAttrs(nest(with, own)...)
+	return out
 }
 
 // nest puts attributes into the groups in which they were logged.

@@ -225,3 +225,51 @@ func TestAnAlertBehindACloseIsAnErrorAndNotLostInSilence(t *testing.T) {
 		t.Errorf("%v, %d calls", err, calls)
 	}
 }
+
+// undeniable panics, or answers nil, when something is derived from it.
+type undeniable struct {
+	slog.Handler
+	panics bool
+}
+
+func (u undeniable) WithAttrs([]slog.Attr) slog.Handler { return u.WithGroup("") }
+func (u undeniable) WithGroup(string) slog.Handler {
+	if u.panics {
+		panic("not implemented")
+	}
+	return nil
+}
+
+// scribbler writes into the attributes that it is given.
+type scribbler struct{ slog.Handler }
+
+func (s scribbler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	for i := range attrs {
+		attrs[i] = slog.String("level", "forged")
+	}
+	return s
+}
+
+// A handler that can not be derived from loses no attribute, and takes none out
+// of its group to where it would pass for another.
+func TestAHandlerThatFailsToDeriveKeepsEveryAttributeInItsGroup(t *testing.T) {
+	for _, panics := range []bool{true, false} {
+		var a, b bytes.Buffer
+		told := 0
+		route, err := NewRoute(RouteConfig{
+			All:     []slog.Handler{undeniable{slog.NewJSONHandler(&a, nil), panics}, scribbler{slog.DiscardHandler}, slog.NewJSONHandler(&b, nil)},
+			OnError: func(context.Context, error) { told++ },
+		})
+		must(t, err)
+		slog.New(route.Handler()).With("a", 1).WithGroup("g").With("level", "x").WithGroup("h").Info("m", "msg", "forged")
+		const want = `"msg":"m","a":1,"g":{"level":"x","h":{"msg":"forged"}}}` + "\n"
+		for name, out := range map[string]string{"fails to derive": a.String(), "sound": b.String()} {
+			if !strings.HasSuffix(out, want) {
+				t.Errorf("panics %v, the one that is %s: %s", panics, name, out)
+			}
+		}
+		if panics != (told > 0) {
+			t.Errorf("panics %v: told %d times", panics, told)
+		}
+	}
+}
