@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,15 +65,20 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local all = {}
 local function ends(b) return math.max(b.till, b.at + ` + strconv.FormatInt(blocksRemembered.Milliseconds(), 10) + `) end
-local function merge(list)
+local function merge(list, after)
   for token, till, at in string.gmatch(list, '([^ :]+):(%d+):(%d+)') do
     local b, had = {token = token, till = tonumber(till), at = tonumber(at)}, all[token]
-    if ends(b) > now and (not had or b.at > had.at) then all[token] = b end
+    if ends(b) > now and b.at > (had and had.at or after) then all[token] = b end
   end
 end
 local value = redis.call('GET', KEYS[1])
-if value and string.sub(value, 1, 2) == '1 ' then merge(string.sub(value, 3)) end
-merge(ARGV[1])
+if value and string.sub(value, 1, 2) == '1 ' then merge(string.sub(value, 3), -1) end
+-- In a full list what is older than all that has ended was left out, not lost.
+local count, oldest = 0, now
+for _, b in pairs(all) do
+  if b.till <= now then count, oldest = count + 1, math.min(oldest, b.at) end
+end
+merge(ARGV[1], count >= ` + strconv.Itoa(maxEnded) + ` and oldest or -1)
 if #ARGV > 1 then
   local till, at = tonumber(ARGV[2]), now
   for i = 3, #ARGV do
@@ -263,10 +269,10 @@ func (b *blocks) merged(list map[string]block, now time.Time) (all map[string]bl
 		return list, false
 	}
 	all, ms := list, now.UnixMilli()
-	ended := 0
+	ended, oldest := 0, int64(math.MaxInt64)
 	for _, one := range list {
 		if one.until <= ms {
-			ended++
+			ended, oldest = ended+1, min(oldest, one.changed)
 		}
 	}
 	for token, mine := range known.all {
@@ -274,8 +280,8 @@ func (b *blocks) merged(list map[string]block, now time.Time) (all map[string]bl
 		if found && theirs.changed >= mine.changed || !mine.remembered(ms) {
 			continue
 		}
-		if mine.until <= ms && !found && ended >= maxEnded {
-			continue // the list has left it out
+		if !found && ended >= maxEnded && (mine.until <= ms || mine.changed <= oldest) {
+			continue // the list has left it, or its lift, out
 		}
 		if all[token] = mine; max(mine.until, ms) != max(theirs.until, ms) {
 			lost = true

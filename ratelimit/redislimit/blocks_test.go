@@ -267,6 +267,40 @@ func TestABrokenListBlocksNobody(t *testing.T) {
 	}
 }
 
+// So many are lifted that the list leaves the lift of eve out. A node that slept
+// meanwhile does not take its block for one that Redis has lost.
+func TestALiftThatIsLeftOutOfTheListIsNotUndone(t *testing.T) {
+	var lifts strings.Builder
+	lifts.WriteString("1")
+	for i := range 1000 {
+		fmt.Fprintf(&lifts, " token%d:0:%d", i, time.Now().Add(time.Second).UnixMilli()+int64(i))
+	}
+	for name, wakes := range map[string]func(s *redislimit.Store) error{
+		"a request": func(*redislimit.Store) error { return nil },
+		"a block of someone else": func(s *redislimit.Store) error {
+			return s.Block(t.Context(), clinic, time.Now().Add(time.Hour))
+		},
+	} {
+		srv, client, _ := mini(t)
+		srv.SetTime(time.Now())
+		s := newStore(t, client, func(c *redislimit.Config) { c.Namespace = "test" })
+		if err := s.Block(t.Context(), eve, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.Set("test:{test}:blocked", lifts.String()); err != nil {
+			t.Fatal(err)
+		}
+		srv.SetTime(time.Now().Add(10 * time.Second))
+		if err := wakes(s); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the lift is known", func() bool { return s.Blocked(t.Context(), eve).IsZero() })
+		if other := newStore(t, client, func(c *redislimit.Config) { c.Namespace = "test" }); !other.Blocked(t.Context(), eve).IsZero() {
+			t.Errorf("%s brought the block back", name)
+		}
+	}
+}
+
 // A block holds until its time by the clocks of the nodes, whatever the server's
 // clock says meanwhile: changes are ordered by that, and nothing else.
 func TestABlockHoldsWhateverTheServersClockSays(t *testing.T) {
