@@ -33,21 +33,17 @@ type FileAnchor struct{ path string }
 
 // NewFileAnchor returns an anchor in the file, whose directory must exist.
 func NewFileAnchor(path string) (*FileAnchor, error) {
+	if path == "" {
+		return nil, errors.New("auditlog: an anchor needs a file")
+	}
 	info, err := os.Stat(filepath.Dir(path))
 	if err == nil && !info.IsDir() {
 		err = errors.New("its directory is none")
 	}
-	if err != nil || path == "" {
-		return nil, fmt.Errorf("auditlog: an anchor can not be kept in %q: %w", path, errors.Join(err, errNoPath(path)))
+	if err != nil {
+		return nil, fmt.Errorf("auditlog: an anchor can not be kept in %q: %w", path, err)
 	}
 	return &FileAnchor{path}, nil
-}
-
-func errNoPath(path string) error {
-	if path == "" {
-		return errors.New("name a file")
-	}
-	return nil
 }
 
 // Put replaces the file. It refuses a checkpoint of another log, one over fewer

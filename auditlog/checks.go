@@ -22,15 +22,6 @@ func (l *Log) Check() []hardening.Finding {
 	return fs
 }
 
-// Check reports what the redactor lets through.
-func (r *Redactor) Check() []hardening.Finding {
-	fs := []hardening.Finding{r.checkPatterns(), r.checkKeys(), r.checkPseudonyms(), checkDefault()}
-	for i := range fs {
-		fs[i].Component = room
-	}
-	return fs
-}
-
 func bearing(fw hardening.Framework, id string, r hardening.Relation) hardening.Control {
 	return hardening.Control{Framework: fw, ID: id, Relation: r}
 }
@@ -59,11 +50,7 @@ func (l *Log) checkRetention() hardening.Finding {
 }
 
 func (l *Log) checkKey() hardening.Finding {
-	file := l.cfg.KeyFile
-	if file == "" {
-		file = filepath.Join(l.cfg.Dir, keyName)
-	}
-	inside := strings.HasPrefix(filepath.Clean(file)+string(filepath.Separator), filepath.Clean(l.cfg.Dir)+string(filepath.Separator))
+	inside := strings.HasPrefix(filepath.Clean(l.cfg.KeyFile)+string(filepath.Separator), filepath.Clean(l.cfg.Dir)+string(filepath.Separator))
 	observed := "the key file is outside the directory of the log"
 	if inside {
 		observed = "the key file is inside the directory of the log"
@@ -76,36 +63,6 @@ func (l *Log) checkKey() hardening.Finding {
 		Expected: "the key file in another directory",
 		Remedy:   "set KeyFile to a path on storage that is not copied along with Dir",
 		Controls: []hardening.Control{supports(hardening.BIO2, "8.15.03"), supports(hardening.ASVS, "v5.0.0-16.4.2"), supports(hardening.ASVS, "v5.0.0-13.3.2"), supports(hardening.ISO27002, "8.24")},
-	}
-}
-
-func (r *Redactor) checkPatterns() hardening.Finding {
-	return hardening.Finding{
-		ID: "HDN-AUDITLOG-003", Severity: hardening.High,
-		Title:    "Secrets and personal numbers are redacted by their shape",
-		Passed:   len(r.cfg.DangerouslyAllow) == 0,
-		Observed: fmt.Sprintf("shown: %q", r.cfg.DangerouslyAllow),
-		Expected: "shown: []",
-		Remedy:   "declare typed identifiers with Safe instead of switching a pattern off",
-		Controls: []hardening.Control{
-			supports(hardening.ASVS, "v5.0.0-16.2.5"), supports(hardening.BIO, "12.4.1.2"), supports(hardening.BIO2, "8.15.02"), supports(hardening.ISO27002, "8.11"),
-			supports(hardening.GDPR, "25(1)"), supports(hardening.CWE, "532"),
-		},
-	}
-}
-
-func (r *Redactor) checkKeys() hardening.Finding {
-	return hardening.Finding{
-		ID: "HDN-AUDITLOG-004", Severity: hardening.High,
-		Title:    "Nothing is shown under a key that names a secret",
-		Passed:   len(r.cfg.DangerouslyAllowKeys) == 0,
-		Observed: fmt.Sprintf("shown: %q", r.cfg.DangerouslyAllowKeys),
-		Expected: "shown: []",
-		Remedy:   "rename the attribute, or keep it out of the log",
-		Controls: []hardening.Control{
-			supports(hardening.ASVS, "v5.0.0-16.2.5"), supports(hardening.ASVS, "v5.0.0-14.2.4"), supports(hardening.BIO2, "8.15.02"),
-			supports(hardening.ISO27002, "8.12"), supports(hardening.CWE, "532"),
-		},
 	}
 }
 
@@ -192,10 +149,7 @@ func (l *Log) checkMode() hardening.Finding {
 func (l *Log) checkAnchors() hardening.Finding {
 	n := len(l.cfg.Anchors)
 	observed := fmt.Sprintf("%d anchors", n)
-	failed := 0
-	if l.anchors != nil {
-		failed = l.anchors.failures()
-	}
+	failed := l.anchors.failures()
 	if failed > 0 {
 		observed = fmt.Sprintf("%d of %d anchors did not take the newest checkpoint", failed, n)
 	}

@@ -70,12 +70,13 @@ type Config struct {
 	// Mode says what Record waits for. Default: Strict.
 	Mode Mode
 
-	// MaxWait is how long Record waits in the Bounded mode. Default: 250 ms.
+	// MaxWait is how long Record waits in the Bounded mode. Default: 250 ms; 1
+	// millisecond to 1 minute.
 	MaxWait time.Duration
 
 	// MaxWaiting is how many records may wait for the disk before events are
 	// refused with [ErrBusy] or, in BestEffort, dropped and counted. Default:
-	// 65536 in Strict, else 4096.
+	// 65536 in Strict, else 4096; at least 64.
 	MaxWaiting int
 
 	// Epoch is how long one signing key is used; then it is destroyed, and the
@@ -92,15 +93,17 @@ type Config struct {
 	// callers get [ErrNotReplicated], whatever the replica does; ErrorLog and
 	// OnError are told when that begins. The bytes are sent again with the next
 	// commit. [Open] waits so long for each MiB, and an anchor's call may last
-	// so long. Default: 5 seconds.
+	// so long. Default: 5 seconds; 10 milliseconds to 1 hour.
 	ReplicaTimeout time.Duration
 
 	// Anchors get the newest checkpoint every AnchorEvery, and when the log is
 	// closed: places that whoever can write to the log can not. With one,
-	// [Verify] sees that the newest records were removed, and how many.
+	// [Verify] sees that the newest records were removed, and how many. Default:
+	// none, which is a finding without a Replica.
 	Anchors []Anchor
 
-	// AnchorEvery is the time between two calls of an anchor. Default: 1 minute.
+	// AnchorEvery is the time between two calls of an anchor. Default: 1 minute;
+	// 1 second to 24 hours.
 	AnchorEvery time.Duration
 
 	// SegmentAge is the age at which a new segment file is begun. Default: 24
@@ -108,12 +111,13 @@ type Config struct {
 	SegmentAge time.Duration
 
 	// SegmentBytes is the size at which a new segment file is begun. Default:
-	// 64 MiB; at least 64 KiB.
+	// 64 MiB; at least 64 KiB. More than 256 MiB is a finding: [Open] reads the
+	// newest segment whole.
 	SegmentBytes int64
 
 	// Redact says what is redacted from records that go to Next and from the
-	// free text and attributes of events. The zero value redacts everything
-	// that the room knows.
+	// free text and attributes of events. Default: everything that the room
+	// knows.
 	Redact RedactorConfig
 
 	// Next gets every record to [Log.Handler] that is no event, redacted.
@@ -128,7 +132,7 @@ type Config struct {
 	// OnError is called, if set, with every event that could not be recorded and
 	// with what stopped the log, never concurrently with itself. It is for alarms
 	// and should not block: after a second the log goes on without it, and while
-	// 64 calls wait for it only ErrorLog is told, as it always is.
+	// 64 calls wait for it only ErrorLog is told, as it always is. Default: none.
 	OnError func(error)
 
 	// openFile opens the live segment for appending. Tests make it fail.

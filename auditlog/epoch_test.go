@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // threeEpochs writes a log of three epochs and n records, four to a commit,
@@ -140,7 +141,7 @@ func TestAnOldEpochCanNotBeSignedAgain(t *testing.T) {
 			_, rest, _ := bytes.Cut(l[2:], []byte{' '})
 			body := bytes.TrimSuffix(rest[hashText+1:], []byte("\n"))
 			body = bytes.Replace(body, []byte(`"id":"vermeer"`), []byte(`"id":"mallory"`), 1)
-			h := recordHash(body)
+			h := tlog.RecordHash(body)
 			out = appendRecordLine(out, tr.size, h, body)
 			tr.add(h)
 		case 'C':
@@ -289,7 +290,7 @@ func TestTheKeyOfAnOldEpochIsGoneFromTheDisk(t *testing.T) {
 }
 
 func TestAForeignLinkIsRefused(t *testing.T) {
-	_, key, text, _ := threeEpochs(t, 9)
+	_, key, _, _ := threeEpochs(t, 9)
 	other, err := newKey(strings.SplitN(key, "+", 2)[0])
 	must(t, err)
 	signer, err := other.signer()
@@ -303,7 +304,6 @@ func TestAForeignLinkIsRefused(t *testing.T) {
 			t.Errorf("%.40q was accepted", bad)
 		}
 	}
-	_ = text
 }
 
 func FuzzPrunedFile(f *testing.F) {

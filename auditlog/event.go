@@ -43,6 +43,9 @@ const (
 // authz_admin) also need Actor.ID, and Subject.ID or Object.Type; the others
 // need at least one of Actor.ID, Origin.IP and Origin.Service, because someone
 // who fails to log in has no name. A break-glass event needs a Reason.
+//
+// Reason and Origin.UserAgent have at most 2048 bytes, Object.ID 512, the other
+// texts 256: more is a fault for [Log.Record], and is cut by [Log.Handler].
 type Event struct {
 	// Time is when it happened. Default: the moment it is recorded. It is
 	// stored in UTC.
@@ -51,8 +54,10 @@ type Event struct {
 	Type string
 	// Code is a coded event id where a receiver wants one, such as DICOM
 	// "110110" (patient record). Optional.
-	Code    string
-	Action  Action
+	Code string
+	// Action is what is done: C, R, U, D or E.
+	Action Action
+	// Outcome is how it ended.
 	Outcome Outcome
 	// Reason says in words why it was done or refused. Secrets and numbers
 	// that identify a person are redacted from it by pattern.
@@ -80,9 +85,10 @@ type Event struct {
 	// Count is how many events this one stands for, or how many records an
 	// export holds. 0 means one.
 	Count int64
-	// Attrs are further facts, at most 64. A name that Config.Redact does not
-	// declare is kept as a keyed pseudonym. Put nothing here that identifies a
-	// person.
+	// Attrs are further facts, at most 64 and 16 KiB as JSON; those that go
+	// beyond it are counted in the record and dropped. A name that Config.Redact
+	// does not declare is kept as a keyed pseudonym. Put nothing here that
+	// identifies a person.
 	Attrs []slog.Attr
 }
 

@@ -147,3 +147,11 @@ func createSegment(dir string, first int64, content []byte) (path string, err er
 	}
 	return path, durable.Replace(path, content, 0o600)
 }
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -51,6 +51,18 @@ type step struct {
 	attrs []slog.Attr
 }
 
+// nest puts attributes into the groups in which they were logged.
+func nest(with []step, own []slog.Attr) []slog.Attr {
+	for i := len(with) - 1; i >= 0; i-- {
+		if with[i].group == "" {
+			own = append(append([]slog.Attr(nil), with[i].attrs...), own...)
+		} else if len(own) > 0 {
+			own = []slog.Attr{{Key: with[i].group, Value: slog.GroupValue(own...)}}
+		}
+	}
+	return own
+}
+
 // Enabled is always true: whether a record is an event shows in its message,
 // which is not known here, and no level may lose an event.
 func (h *handler) Enabled(context.Context, slog.Level) bool { return true }
@@ -108,30 +120,10 @@ func (h *handler) event(rec slog.Record) (e *Event, missing []string) {
 	}
 	if depth == len(h.with) {
 		b.take(own)
-	} else if a := grouped(h.with[depth:], own); len(a.Value.Group()) > 0 {
-		b.e.Attrs = append(b.e.Attrs, a)
+	} else {
+		b.e.Attrs = append(b.e.Attrs, nest(h.with[depth:], own)...)
 	}
 	return b.finish()
-}
-
-// grouped nests attributes in the groups in which they were logged.
-func grouped(with []step, own []slog.Attr) slog.Attr {
-	var inner []slog.Attr
-	name := with[0].group
-	for i := 1; i <= len(with); i++ {
-		if i == len(with) {
-			inner = append(inner, own...)
-			break
-		}
-		if with[i].group != "" {
-			if a := grouped(with[i:], own); len(a.Value.Group()) > 0 {
-				inner = append(inner, a)
-			}
-			break
-		}
-		inner = append(inner, with[i].attrs...)
-	}
-	return slog.Attr{Key: name, Value: slog.GroupValue(inner...)}
 }
 
 // builder fills an event from attributes.

@@ -10,9 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/inovy/hardening/internal/durable"
+	"golang.org/x/mod/sumdb/note"
 )
 
 // keyFile is what stands in the file of the signing key. First is the public
@@ -119,12 +118,4 @@ func promoteKey(path string) error {
 		return err
 	}
 	return durable.SyncDir(filepath.Dir(path))
-}
-
-func exists(path string) (bool, error) {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
 }

@@ -257,7 +257,7 @@ func (l *Log) commit(ctx context.Context, record []byte, isEvent bool) (int64, e
 // enqueue adds a record to the batch that is written next. In BestEffort it
 // returns no batch for an event that there is no room for, and counts it.
 func (l *Log) enqueue(record []byte, isEvent bool) (*batch, int64, error) {
-	h := recordHash(record)
+	h := tlog.RecordHash(record)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -294,10 +294,8 @@ func (l *Log) tellLossLocked() {
 	l.addLocked(appendControl(nil, kindLost, time.Now(), c))
 }
 
-func recordHash(record []byte) tlog.Hash { return tlog.RecordHash(record) }
-
 func (l *Log) addLocked(record []byte) (*batch, int64) {
-	return l.addHashedLocked(recordHash(record), record)
+	return l.addHashedLocked(tlog.RecordHash(record), record)
 }
 
 func (l *Log) addHashedLocked(h tlog.Hash, record []byte) (*batch, int64) {

@@ -36,7 +36,9 @@ func (l *Log) Prove(ctx context.Context, seq int64) (*Proof, error) {
 }
 
 // Prove is [Log.Prove] for a log in dir, which may be open elsewhere. It needs
-// the verifier key only. It returns [ErrTampered] if the log does not verify.
+// the verifier key only. It returns [ErrTampered] if the log does not verify,
+// [ErrKey] if it can not be verified with this key, and [ErrNoRecord] for a
+// number that no record has.
 func Prove(ctx context.Context, dir, key string, seq int64) (*Proof, error) {
 	for {
 		begins := prunedUpto(dir)
@@ -83,7 +85,10 @@ func prove(ctx context.Context, dir, key string, seq int64) (*Proof, error) {
 }
 
 // Check verifies the proof: that the log which Key belongs to contained Record,
-// at the place that Text gives, when it signed the checkpoint.
+// at the place that Text gives, when it signed the checkpoint. It returns
+// [ErrKey] if Key is malformed, [ErrTampered] if the signature is not of Key or
+// the record is another, and a plain error if Text is no proof. It needs
+// nothing but the three fields, and is safe for concurrent use.
 func (p *Proof) Check() error {
 	v, err := note.NewVerifier(p.Key)
 	if err != nil {
@@ -114,7 +119,7 @@ func (p *Proof) Check() error {
 	if seq >= cp.size {
 		return fmt.Errorf("%w: the checkpoint is over %d records", ErrTampered, cp.size)
 	}
-	if err := tlog.CheckRecord(hashes, cp.size, cp.root, seq, recordHash(p.Record)); err != nil {
+	if err := tlog.CheckRecord(hashes, cp.size, cp.root, seq, tlog.RecordHash(p.Record)); err != nil {
 		return fmt.Errorf("%w: the record is not in the tree that was signed", ErrTampered)
 	}
 	return nil

@@ -35,8 +35,9 @@ func (f *Filter) matches(e *Entry) bool {
 
 // Query yields the events that filter chooses, oldest first, as they were
 // durable when it was called. Each line is checked against its leaf hash;
-// signatures are for [Verify]. An error ends the sequence. Reading the log is
-// an access that belongs into the log (NEN 7513 chapter 6): wrap the page that
+// signatures are for [Verify]. An error ends the sequence: [ErrTampered] for a
+// line that was changed, [ErrKey] for a damaged file of the subjects' keys, or
+// ctx's cause. Reading the log is an access that belongs into the log (NEN 7513 chapter 6): wrap the page that
 // shows it with [Access].
 //
 // It reads the files from the beginning: about a microsecond for each record.

@@ -1,10 +1,50 @@
 package auditlog
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/inovy/hardening"
 )
+
+// Check reports what the redactor lets through.
+func (r *Redactor) Check() []hardening.Finding {
+	fs := []hardening.Finding{r.checkPatterns(), r.checkKeys(), r.checkPseudonyms(), checkDefault()}
+	for i := range fs {
+		fs[i].Component = room
+	}
+	return fs
+}
+
+func (r *Redactor) checkPatterns() hardening.Finding {
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-003", Severity: hardening.High,
+		Title:    "Secrets and personal numbers are redacted by their shape",
+		Passed:   len(r.cfg.DangerouslyAllow) == 0,
+		Observed: fmt.Sprintf("shown: %q", r.cfg.DangerouslyAllow),
+		Expected: "shown: []",
+		Remedy:   "declare typed identifiers with Safe instead of switching a pattern off",
+		Controls: []hardening.Control{
+			supports(hardening.ASVS, "v5.0.0-16.2.5"), supports(hardening.BIO, "12.4.1.2"), supports(hardening.BIO2, "8.15.02"), supports(hardening.ISO27002, "8.11"),
+			supports(hardening.GDPR, "25(1)"), supports(hardening.CWE, "532"),
+		},
+	}
+}
+
+func (r *Redactor) checkKeys() hardening.Finding {
+	return hardening.Finding{
+		ID: "HDN-AUDITLOG-004", Severity: hardening.High,
+		Title:    "Nothing is shown under a key that names a secret",
+		Passed:   len(r.cfg.DangerouslyAllowKeys) == 0,
+		Observed: fmt.Sprintf("shown: %q", r.cfg.DangerouslyAllowKeys),
+		Expected: "shown: []",
+		Remedy:   "rename the attribute, or keep it out of the log",
+		Controls: []hardening.Control{
+			supports(hardening.ASVS, "v5.0.0-16.2.5"), supports(hardening.ASVS, "v5.0.0-14.2.4"), supports(hardening.BIO2, "8.15.02"),
+			supports(hardening.ISO27002, "8.12"), supports(hardening.CWE, "532"),
+		},
+	}
+}
 
 func (r *Redactor) checkPseudonyms() hardening.Finding {
 	observed := "keys from Pseudonyms"

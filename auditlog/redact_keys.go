@@ -138,7 +138,7 @@ func (r *Redactor) isSafe(key string) bool {
 	return r.safe[string(appendNormal(buf[:0], key))]
 }
 
-// deniedName is deniedBytes for a name that is normalised already.
+// deniedName is hides for a normalised name, whatever the config says.
 func deniedName(n string) bool { return rankName([]byte(n)) == secret }
 
 // unversioned cuts what numbers a name: "token1", "db_pwd2", "token_v2".

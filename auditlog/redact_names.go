@@ -2,7 +2,6 @@ package auditlog
 
 import (
 	"log/slog"
-	"math"
 	"slices"
 	"strconv"
 )
@@ -83,34 +82,4 @@ func (d *distinct) add(name string) bool {
 	d.seen[d.n] = name
 	d.n++
 	return true
-}
-
-// isCard reports whether a number that was logged as one is a payment card's. Of
-// nine digits one number in eleven is a citizen's too: those are hidden as text
-// only, or every count would be.
-func (r *Redactor) isCard(n uint64) bool {
-	if n < 1e12 || r.off&bit(PAN) != 0 {
-		return false
-	}
-	var b [20]byte
-	s := string(strconv.AppendUint(b[:0], n, 10))
-	_, ok := pan(s, 0, len(s))
-	return ok
-}
-
-func (r *Redactor) isCardInt(n int64) bool { return n > 0 && r.isCard(uint64(n)) }
-
-// isCardFloat is isCard for what JSON made of a number.
-func (r *Redactor) isCardFloat(f float64) bool {
-	return f >= 1e12 && f < 1<<53 && f == math.Trunc(f) && r.isCard(uint64(f))
-}
-
-// isCardNumber is isCard for a number as JSON spells it: "4111...", "4111....0",
-// "4.111...e15".
-func (r *Redactor) isCardNumber(s string) bool {
-	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
-		return r.isCard(n)
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	return err == nil && r.isCardFloat(f)
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/inovy/hardening/internal/durable"
 )
 
@@ -55,7 +57,7 @@ func (l *Log) lastWords(cause error, lost int) error {
 	var b batch
 	tree := l.tree.clone()
 	record := appendControl(nil, kindStopped, time.Now(), control{Reason: "disk full", Lost: int64(lost)})
-	h := recordHash(record)
+	h := tlog.RecordHash(record)
 	tree.add(h)
 	signed, err := signCheckpoint(l.signer, l.key.Origin, &tree, l.tree.size)
 	if err != nil {

@@ -50,8 +50,8 @@ type RouteConfig struct {
 	AlertInterval time.Duration
 
 	// OnError is told when a handler fails or panics, because slog.Logger drops
-	// errors. It must not log through the route; a panic of its own is dropped. Default: a line on standard
-	// error, as [slog.TextHandler] writes it.
+	// errors. It must not log through the route; a panic of its own is dropped.
+	// Default: a line on standard error, as [slog.TextHandler] writes it.
 	OnError func(ctx context.Context, err error)
 }
 
@@ -341,18 +341,6 @@ func nested(with []step, rec slog.Record) slog.Record {
 	})
 	out.AddAttrs(nest(with, own)...)
 	return out
-}
-
-// nest puts attributes into the groups in which they were logged.
-func nest(with []step, own []slog.Attr) []slog.Attr {
-	for i := len(with) - 1; i >= 0; i-- {
-		if with[i].group == "" {
-			own = append(append([]slog.Attr(nil), with[i].attrs...), own...)
-		} else if len(own) > 0 {
-			own = []slog.Attr{{Key: with[i].group, Value: slog.GroupValue(own...)}}
-		}
-	}
-	return own
 }
 
 func (a *alerts) WithAttrs(attrs []slog.Attr) slog.Handler {

@@ -84,7 +84,7 @@ const (
 func (l *Log) Tail(cfg TailConfig) (*Tail, error) {
 	f := faults.For(room)
 	if cfg.Sink == nil || isNilPointer(cfg.Sink) {
-		f.Missing("Sink", "is not set", "pass a sink, such as NewSyslogSink returns")
+		f.Missing("Sink", "is not set", "pass a sink, such as SyslogSink returns")
 	}
 	if cfg.File == "" {
 		f.Missing("File", "is not set", "name a file in a directory that outlives the process")

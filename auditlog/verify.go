@@ -8,22 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
-)
-
-// Status is what verification found.
-type Status string
-
-// The results, best first. An auditor accepts the first; the second is what a
-// power failure looks like, and opening the log records it.
-const (
-	StatusOK           Status = "ok"
-	StatusTornTail     Status = "torn-tail"     // behind the last checkpoint stand bytes that no checkpoint covers
-	StatusStale        Status = "stale"         // ok, but older than VerifyOptions.MaxAge: newer records may have been cut off
-	StatusBehindAnchor Status = "behind-anchor" // an anchor saw records that are not there
-	StatusUnverifiable Status = "unverifiable"  // not with this key or this version of the library
-	StatusTampered     Status = "tampered"      // changed after it was written
 )
 
 // VerifyOptions narrows what [Verify] accepts. The zero value accepts a log of
@@ -45,59 +30,6 @@ type VerifyOptions struct {
 
 	// Progress is called now and then with the bytes read so far and in all.
 	Progress func(done, total int64)
-}
-
-// VerifyReport is what [Verify] found. File, Line and Seq say where, if the
-// status is neither ok nor stale.
-type VerifyReport struct {
-	Status Status `json:"status"`
-	// Reason says in words what is wrong. It quotes nothing from the log.
-	Reason string `json:"reason,omitempty"`
-	File   string `json:"file,omitempty"`
-	Line   int    `json:"line,omitempty"` // from 1; 0 if the file as a whole is meant
-	Seq    int64  `json:"seq"`            // of the record at fault; -1 if none can be named
-
-	Origin   string `json:"origin"`
-	Size     int64  `json:"size"`     // records under a valid checkpoint, control records included
-	Events   int64  `json:"events"`   // of which events
-	Segments int    `json:"segments"` // files read
-	Root     string `json:"root"`     // tree hash over Size records, base64
-	// Pruned is how many records were removed by policy before the first that
-	// is there.
-	Pruned int64 `json:"pruned"`
-	// Lost is how many events the log itself says it could not take.
-	Lost int64 `json:"lost"`
-	// Missing is how many records the anchor saw that are not there.
-	Missing int64 `json:"missing"`
-	// Epoch and Key are the key of the newest checkpoint, derived from the first
-	// key. [Proof.Check] needs it.
-	Epoch int64  `json:"epoch"`
-	Key   string `json:"key,omitempty"`
-	// Recovered counts the records that account for an unsigned tail after a crash.
-	Recovered int64 `json:"recovered"`
-	// Newest is the time of the newest signed record.
-	Newest time.Time `json:"newest"`
-	// TornBytes and TornRecords are what stands behind the last checkpoint.
-	TornBytes   int64 `json:"torn_bytes"`
-	TornRecords int   `json:"torn_records"`
-}
-
-// String is one line for people.
-func (r *VerifyReport) String() string {
-	s := fmt.Sprintf("%s: %d records (%d events) of %s in %d segments", r.Status, r.Size, r.Events, r.Origin, r.Segments)
-	if r.File != "" {
-		s += "; " + r.File
-		if r.Line > 0 {
-			s += fmt.Sprintf(" line %d", r.Line)
-		}
-		if r.Seq >= 0 {
-			s += fmt.Sprintf(", record %d", r.Seq)
-		}
-	}
-	if r.Reason != "" {
-		s += ": " + r.Reason
-	}
-	return s
 }
 
 // Verify reads the log in dir from its first record and checks every byte:
@@ -194,90 +126,6 @@ func (c *chain) verify(ctx context.Context, dir string, start beginning, opts Ve
 	}
 	r.age(opts.MaxAge)
 	return r, nil
-}
-
-// gone says what a directory without a segment amounts to.
-func (r *VerifyReport) gone(start beginning, anchor *anchoredAt) {
-	r.Missing = max(anchor.cp.size-start.size, 0)
-	switch {
-	case start.flaw != nil:
-		r.fault(start.flaw)
-	case start.size > 0:
-		r.Status, r.Reason = StatusTampered, "all segments behind those that were pruned are gone"
-	case r.Missing > 0:
-		r.Status, r.Reason = StatusBehindAnchor, fmt.Sprintf("there is no segment in this directory, and the anchor saw %d records", r.Missing)
-	default:
-		r.Status, r.Reason = StatusUnverifiable, "there is no segment in this directory"
-	}
-}
-
-// age holds the newest record against the limit; 0 is none.
-func (r *VerifyReport) age(limit time.Duration) {
-	switch age := time.Since(r.Newest); {
-	case limit == 0:
-	case age > limit:
-		r.Status = StatusStale
-		r.Reason = fmt.Sprintf("the newest record is %v old, more than %v: nothing happened since, or newer records were removed", age.Round(time.Second), limit)
-	case age < -limit:
-		r.Status = StatusStale
-		r.Reason = fmt.Sprintf("the newest record is dated %v from now: its clock or this one is wrong, and its age says nothing", -age.Round(time.Second))
-	}
-}
-
-func (r *VerifyReport) fill(c *chain) {
-	s := &c.signed
-	r.Size, r.Events, r.Recovered, r.Lost = s.tree.size, s.events, s.recovered, s.lost
-	r.Newest, r.Root = s.newest, s.tree.root().String()
-	r.Epoch, r.Key = c.signer.n, c.signer.key
-}
-
-func (r *VerifyReport) fault(f *flaw) {
-	r.Status, r.Reason, r.File, r.Line, r.Seq = f.status, f.reason, f.file, f.line, f.seq
-}
-
-// anchoredAt holds a log against a checkpoint that was kept elsewhere.
-type anchoredAt struct {
-	cp  checkpoint // size 0: none
-	met bool
-}
-
-func newAnchored(text []byte, c *chain) (*anchoredAt, error) {
-	a := &anchoredAt{}
-	if text == nil {
-		return a, nil
-	}
-	signed, _, ok := strings.Cut(string(text), "\n\n")
-	a.cp.note = text
-	if err := a.cp.parse(signed+"\n", c.origin); !ok || err != nil || a.cp.size < 1 {
-		return nil, fmt.Errorf("auditlog: VerifyOptions.Anchor is no checkpoint of the log %s", c.origin)
-	}
-	return a, nil
-}
-
-// meet is told of every checkpoint of the log.
-func (a *anchoredAt) meet(c checkpoint, at *flaw) *flaw {
-	if c.size != a.cp.size {
-		return nil
-	}
-	a.met = true
-	if c.root != a.cp.root {
-		at.reason = fmt.Sprintf("the anchor saw other records among the first %d", c.size)
-		return at
-	}
-	return nil
-}
-
-func (a *anchoredAt) verdict(c *chain) *flaw {
-	n := c.signed.tree.size
-	switch {
-	case a.cp.size == 0 || a.met:
-		return nil
-	case a.cp.size < c.startSize:
-		return &flaw{StatusUnverifiable, "", 0, -1, fmt.Sprintf("the anchor saw %d records, all of which were pruned since: it says nothing of those that are there; a newer one does", a.cp.size)}
-	case a.cp.size > n:
-		return &flaw{StatusBehindAnchor, "", 0, -1, fmt.Sprintf("the log has %d records, and the anchor saw %d: %d were removed", n, a.cp.size, a.cp.size-n)}
-	}
-	return &flaw{StatusTampered, "", 0, -1, fmt.Sprintf("the anchor saw a checkpoint over %d records, which is not in the log", a.cp.size)}
 }
 
 // progress counts bytes for a caller who waits.

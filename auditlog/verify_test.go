@@ -210,13 +210,13 @@ func TestALogThatNobodyWritesToIsStale(t *testing.T) {
 			t.Errorf("quiet: %v, epoch %d, %v", r, r.Epoch, err)
 		}
 		must(t, l.Close())
-		for after, want := range map[time.Duration]Status{0: StatusOK, time.Hour + time.Second: StatusStale} {
-			time.Sleep(after) // the bubble's clock
+		for _, want := range []Status{StatusOK, StatusStale} {
 			r, err := Verify(t.Context(), dir, l.VerifierKey(), opts)
 			must(t, err)
-			if after > 0 && r.Status != want || after == 0 && r.Status != StatusOK && r.Status != StatusStale {
-				t.Errorf("after %v: %v", after, r)
+			if r.Status != want {
+				t.Errorf("%v, want %s", r, want)
 			}
+			time.Sleep(time.Hour + time.Second) // the bubble's clock
 		}
 	})
 }
