@@ -3,6 +3,7 @@
 package secrets_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,6 +51,22 @@ func TestAFileThatAnotherUserCanReplaceIsRefused(t *testing.T) {
 			}
 			return os.Chmod(open, 0o777)
 		}, "group or others may write"},
+		{"a link of another user in a sticky directory", true, func(dir, file string) error {
+			real := filepath.Join(t.TempDir(), "real")
+			return errors.Join(os.Rename(file, real), os.Symlink(real, file), os.Lchown(file, other, -1), os.Chmod(dir, 0o777|os.ModeSticky))
+		}, "link that is owned by another user"},
+		{"a link on the way, in a directory that all may write", false, func(dir, file string) error {
+			open, real := filepath.Join(dir, "open"), filepath.Join(dir, "real")
+			return errors.Join(os.Mkdir(open, 0o700), os.Rename(file, real), os.Symlink(real, filepath.Join(open, "x")), os.Symlink("open/../open/x", file), os.Chmod(open, 0o777))
+		}, "group or others may write"},
+		{"a link for a directory on the way, of another user", true, func(dir, file string) error {
+			real, link := filepath.Join(dir, "real"), filepath.Join(dir, "current")
+			return errors.Join(os.Mkdir(real, 0o700), os.Rename(file, filepath.Join(real, "x")), os.Symlink("real", link), os.Lchown(link, other, -1), os.Symlink("current/x", file))
+		}, "link that is owned by another user"},
+		{"links of our own", false, func(dir, file string) error {
+			real, link := filepath.Join(dir, "real"), filepath.Join(dir, "current")
+			return errors.Join(os.Mkdir(real, 0o700), os.Rename(file, filepath.Join(real, "x")), os.Symlink("real", link), os.Symlink("current/x", file))
+		}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

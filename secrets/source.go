@@ -149,10 +149,10 @@ func (f *field) doubled(names map[string]bool) string {
 // Kubernetes puts secrets with mode 0644 for one pod alone, readable by others
 // is a failing finding and no fault.
 //
-// On Unix the file, the directory that path names and the one the file really
-// stands in must belong to root or the user of this process, and nobody else may
-// write to those directories, unless they are sticky: whoever can replace a file
-// chooses the secret. That holds for the files of all sources and those of
+// On Unix the file, every link that leads to it, and the directories that it and
+// those links stand in must belong to root or the user of this process, and nobody
+// else may write to those directories, unless they are sticky: whoever can replace a
+// file chooses the secret. That holds for the files of all sources and those of
 // dates beside them, but not on tmpfs
 // and ramfs, where an agent with a user of its own writes for one pod, nor in
 // Development, where it is a failing finding.
