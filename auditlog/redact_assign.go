@@ -32,8 +32,19 @@ func (sc *scanner) assignment(from, i, n int, separator byte) (match, bool) {
 		return match{}, false
 	}
 	name, how := sc.nameBefore(from, end)
+	query := false
 	if how == shown {
-		return match{}, false
+		start := end - len(name)
+		switch {
+		case n == 1 && strings.EqualFold(name, "value") && sc.valueOf(from, start):
+			how = secret
+		case start > from && (s[start-1] == '?' || s[start-1] == '&') && inQuery(name):
+			how, query = weak, true
+		case n == 1 && separator == ':' && strings.EqualFold(name, "Private-Lines"): // of PuTTY's keys: half the file
+			return match{i + 1, len(s), PrivateKey}, i+1 < len(s)
+		default:
+			return match{}, false
+		}
 	}
 	v := i + n
 	for v < len(s) && (s[v] == ' ' || s[v] == '\t' || s[v] == '=' || s[v] == '>' || quoted && isSpace(s[v])) { // "==", "=>"
@@ -45,12 +56,18 @@ func (sc *scanner) assignment(from, i, n int, separator byte) (match, bool) {
 	m := match{v, len(s), Assignment}
 	if n > 1 {
 		m.end = sc.escapedEnd(v)
+	} else if query {
+		m.end = v + len(parameter(s[v:]))
+		sc.lookups += m.end - v
 	} else if isHeader(name) && !quoted && separator == ':' { // a line of its own: `Cookie: a="b"; c=d`
 		if j := strings.IndexAny(s[v:], "\r\n"); j >= 0 {
 			m.end = v + j
 		}
 	} else {
 		m.end = sc.valueEnd(v)
+		if !quoted && len(name) >= len("cookie") && strings.EqualFold(name[len(name)-len("cookie"):], "cookie") { // "cookie=a=b; c=d"
+			m.end = sc.cookiesEnd(m.end)
+		}
 		if isScheme(s[m.start:m.end]) { // "token: Bearer ...": the secret is the next word
 			k := m.end
 			for k < len(s) && (s[k] == ' ' || s[k] == '\t') {
@@ -66,6 +83,9 @@ func (sc *scanner) assignment(from, i, n int, separator byte) (match, bool) {
 	}
 	value := s[m.start:m.end]
 	if isMark(value) || how == weak && !telling(value, separator == '=') {
+		return match{}, false
+	}
+	if query && (len(value) < 20 || !strings.ContainsAny(value, "0123456789")) {
 		return match{}, false
 	}
 	switch strings.Trim(value, `"'\`) {
@@ -137,6 +157,69 @@ func (sc *scanner) rankOf(name string) rank {
 		return how
 	}
 	return assigned(name)
+}
+
+// inQuery knows parameters of URLs that open a door to whoever has the URL:
+// codes of OAuth, signatures of shared links, tickets.
+func inQuery(name string) bool {
+	var buf [64]byte
+	switch string(appendNormal(buf[:0], name)) {
+	case "code", "sig", "signature", "xamzsignature", "xgoogsignature", "ticket", "samlresponse", "assertion":
+		return true
+	}
+	return false
+}
+
+// parameter returns what s begins with of a parameter of a URL.
+func parameter(s string) string {
+	if i := strings.IndexAny(s, " \t\r\n\"'<>&;?"); i >= 0 {
+		return s[:i]
+	}
+	return s
+}
+
+// cookiesEnd returns where the pairs end that follow a cookie at i.
+func (sc *scanner) cookiesEnd(i int) int {
+	s := sc.s
+	for i < len(s) && s[i] == ';' {
+		j := i + 1
+		for j < len(s) && s[j] == ' ' {
+			j++
+		}
+		k := j
+		for k < len(s) && k-j < 64 && is(s[k], token68) && s[k] != '=' {
+			k++
+		}
+		if k == j || k == len(s) || s[k] != '=' {
+			break
+		}
+		i = sc.valueEnd(k + 1)
+	}
+	return i
+}
+
+// valueOf reports whether the name at start, "value", belongs to a pair whose
+// name stands before it and is denied: {"name":"DB_PASSWORD","value":"..."}.
+func (sc *scanner) valueOf(from, start int) bool {
+	s := sc.s[max(from, start-160):start]
+	sc.lookups += len(s)
+	s = strings.TrimRight(s, " \t\r\n,\"'\\")
+	i := strings.LastIndexAny(s, "\"'")
+	if i < 0 || len(s) == len(sc.s[max(from, start-160):start]) {
+		return false
+	}
+	name := s[i+1:]
+	s = strings.TrimRight(s[:i], " \t\r\n\\")
+	if s == "" || s[len(s)-1] != ':' && s[len(s)-1] != '=' {
+		return false
+	}
+	s = strings.TrimRight(s[:len(s)-1], " \t\"'\\")
+	for _, label := range [...]string{"name", "key"} {
+		if k := len(s) - len(label); k >= 0 && strings.EqualFold(s[k:], label) {
+			return sc.r.rank(name) != shown
+		}
+	}
+	return false
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }

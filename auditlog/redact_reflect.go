@@ -58,6 +58,7 @@ func (w *walker) reflect(v any, rv reflect.Value, depth int, safe bool) any {
 		}
 		out := map[string]any{}
 		w.fields(rv, depth, out, nil)
+		w.pair(out)
 		if s, ok := v.(fmt.Stringer); ok && len(out) == 0 {
 			return w.text(s.String(), safe)
 		}
@@ -150,7 +151,27 @@ func (w *walker) mapping(rv reflect.Value, depth int) any {
 		}
 		w.put(out, p.key, p.value, depth)
 	}
+	w.pair(out)
 	return out
+}
+
+// pair hides the value of a pair that is spelt out, as environments and headers
+// are: {"name": "DB_PASSWORD", "value": "..."}.
+func (w *walker) pair(out map[string]any) {
+	if len(out) < 2 || len(out) > 16 {
+		return
+	}
+	denied := false
+	for key, v := range out {
+		if name, ok := v.(string); ok && (strings.EqualFold(key, "name") || strings.EqualFold(key, "key")) {
+			denied = denied || w.r.hides(name)
+		}
+	}
+	for key, v := range out {
+		if _, plain := v.(bool); denied && !plain && v != nil && (strings.EqualFold(key, "value") || strings.EqualFold(key, "values")) {
+			out[key] = redactedKey
+		}
+	}
 }
 
 // put redacts one member of a map or struct.

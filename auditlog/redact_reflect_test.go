@@ -209,3 +209,21 @@ func TestNamesThatAreNoUTF8StayApart(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 }
+
+type variable struct {
+	Name  string
+	Value any
+}
+
+// The name of a pair that is spelt out says what its value is.
+func TestThePartsOfAPairBelongTogether(t *testing.T) {
+	for want, v := range map[string]any{
+		`[{"Name":"DB_PASSWORD","Value":"[REDACTED:key]"},{"Name":"WARD","Value":"x"}]`: []variable{{"DB_PASSWORD", planted}, {"WARD", "x"}},
+		`{"key":"Cookie","values":"[REDACTED:key]"}`:                                    map[string]any{"key": "Cookie", "values": []string{planted}},
+		`{"name":"token","value":true}`:                                                 json.RawMessage(`{"name":"token","value":true}`),
+	} {
+		if got := redacted(t, "json", v); got != want {
+			t.Errorf("%v became %s, want %s", v, got, want)
+		}
+	}
+}

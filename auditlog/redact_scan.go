@@ -42,7 +42,7 @@ var classes = func() (t [256]uint8) {
 		if strings.IndexByte(".~+/=", b) >= 0 {
 			t[c] |= token68
 		}
-		if strings.IndexByte("@:=bBe%\\", b) >= 0 {
+		if strings.IndexByte("@:=bBe%\\<", b) >= 0 {
 			t[c] |= trigger
 		}
 	}
@@ -81,6 +81,8 @@ type scanner struct {
 
 	escapedTo int // where the escaped URL ends that was read last
 	escapedAt int // and its last '@'
+
+	closeAt int // where the element of XML ends that was read last
 
 	lookups int // characters read ahead of the walk, for the proof of linear time
 }
@@ -167,6 +169,92 @@ func blockEnd(s string, start, end int) int {
 	return end
 }
 
+// privateKey matches around the "BEGIN" at i of a private key whose first line is
+// spelt for a URL or a form, or in the way of SSH2.
+func privateKey(s string, from, i int) (match, bool) {
+	if !strings.HasPrefix(s[i:], "BEGIN") {
+		return match{}, false
+	}
+	line := s[i:min(len(s), i+72)]
+	if k := strings.Index(line, "--"); k >= 0 {
+		line = line[:k]
+	}
+	k := strings.Index(line, "PRIVATE")
+	if k < 0 || !strings.Contains(line[k:], "KEY") {
+		return match{}, false
+	}
+	start := i
+	for _, gap := range [...]string{" ", "+", "%20"} {
+		if strings.HasSuffix(s[from:i], "-"+gap) {
+			start -= len(gap)
+		}
+	}
+	for start > from && s[start-1] == '-' {
+		start--
+	}
+	if start == i || s[start] != '-' {
+		return match{}, false
+	}
+	end := len(s) // half a key is still a key
+	if k := strings.Index(s[i:], "--END"); k >= 0 {
+		end = i + k + len("--END")
+		for end < len(s) && s[end] != '-' && s[end] != '\n' {
+			end++
+		}
+		for end < len(s) && s[end] == '-' {
+			end++
+		}
+	}
+	return match{start, end, PrivateKey}, true
+}
+
+// element matches what is in an element of XML whose name is denied: at i is its
+// '<'.
+func (sc *scanner) element(i int) (match, bool) {
+	s := sc.s
+	j, local := i+1, i+1
+	for j < len(s) && j-i < 64 && (is(s[j], word) || strings.IndexByte("-.:", s[j]) >= 0) {
+		if s[j] == ':' {
+			local = j + 1
+		}
+		j++
+	}
+	if j == local || j == len(s) || s[j] != '>' && !isSpace(s[j]) {
+		return match{}, false
+	}
+	how := sc.rankOf(s[local:j])
+	if how == shown {
+		return match{}, false
+	}
+	tag := s[i+1 : j]
+	for j < len(s) && j-i < 512 && s[j] != '>' && s[j] != '<' {
+		j++
+	}
+	sc.lookups += j - i
+	if j == len(s) || s[j] != '>' || s[j-1] == '/' {
+		return match{}, false
+	}
+	j++
+	if j >= sc.closeAt { // the next end of any element
+		sc.closeAt = len(s)
+		if k := strings.Index(s[j:], "</"); k >= 0 {
+			sc.closeAt = j + k
+		}
+		sc.lookups += sc.closeAt - j
+	}
+	end := sc.closeAt
+	closed := end < len(s) && strings.HasPrefix(s[end+2:], tag)
+	if !closed && !strings.HasPrefix(s[j:], "<") { // a placeholder, "<token>", or cut off
+		for end = j; end < len(s) && !isSpace(s[end]) && s[end] != '<'; end++ {
+		}
+	}
+	value := s[j:end]
+	if strings.TrimSpace(value) == "" || isMark(value) || how == weak && !telling(value, false) {
+		return match{}, false
+	}
+	return match{j, end, Assignment}, true
+}
+
 // findOwn looks for what has no published literal.
 func (sc *scanner) findOwn(from int) (match, bool) {
 	s := sc.s
@@ -188,9 +276,13 @@ func (sc *scanner) findOwn(from int) (match, bool) {
 			}
 		case '%', '\\':
 			m, ok = sc.escaped(from, i)
+		case '<':
+			m, ok = sc.element(i)
 		case 'b', 'B':
 			if begins(s, i) {
-				m, ok = credential(s, i)
+				if m, ok = privateKey(s, from, i); !ok || sc.isOff(PrivateKey) {
+					m, ok = credential(s, i)
+				}
 			}
 		case 'e':
 			if !sc.isOff(JWT) && begins(s, i) {
