@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -96,6 +97,9 @@ func (c *coalescer) near(ctx context.Context, r *Request, d *Decision, requestID
 }
 
 func (c *coalescer) identifyFailed(ctx context.Context, r *Request, requestID string, err error) {
+	if left(ctx, err) {
+		return
+	}
 	c.send(ctx, kind{event.StoreDegraded, "identify"}, func() []slog.Attr {
 		return append(sender(r, requestID),
 			slog.String(event.KeyReason, "the sender could not be identified; only address limits hold"),
@@ -112,12 +116,21 @@ func (c *coalescer) unknownTier(ctx context.Context, r *Request) {
 }
 
 func (c *coalescer) storeFailed(ctx context.Context, err error) {
+	if left(ctx, err) {
+		return
+	}
 	c.send(ctx, kind{event.StoreDegraded, "store"}, func() []slog.Attr {
 		return []slog.Attr{
 			slog.String(event.KeyReason, "limits could not be checked; requests are refused"),
 			slog.String(event.KeyError, clip(err.Error())),
 		}
 	})
+}
+
+// left reports whether the caller has gone, and that is all the error says. It is
+// no event: anyone can leave, and nothing is wrong.
+func left(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, context.Canceled)
 }
 
 // sender is who a request came from, without what is not known.

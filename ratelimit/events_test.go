@@ -2,7 +2,10 @@ package ratelimit_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -94,5 +97,28 @@ func TestTroubleIsAnEvent(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// asking is a store that hears of a caller who leaves.
+type asking struct{ ratelimit.Store }
+
+func (asking) TakeAll(ctx context.Context, _ []ratelimit.Charge, _ []ratelimit.State) (bool, error) {
+	return false, ctx.Err()
+}
+
+// Anyone can break off requests. That raises no alarm, and lets nobody in.
+func TestACallerWhoLeavesIsNoEvent(t *testing.T) {
+	var log bytes.Buffer
+	h := newLimiter(t, ratelimit.Config{
+		Store: asking{}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Identify: func(r *http.Request) (ratelimit.Identity, error) { return ratelimit.Identity{}, r.Context().Err() },
+	}).Wrap(ok)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(gone, "GET", "/", nil))
+	if w.Code != 503 || log.Len() > 0 {
+		t.Errorf("%d, %s", w.Code, &log)
 	}
 }
