@@ -36,9 +36,10 @@ func (f *Filter) matches(e *Entry) bool {
 // Query yields the events that filter chooses, oldest first, as they were
 // durable when it was called. Each line is checked against its leaf hash;
 // signatures are for [Verify]. An error ends the sequence: [ErrTampered] for a
-// line that was changed, [ErrKey] for a damaged file of the subjects' keys, or
-// ctx's cause. Reading the log is an access that belongs into the log (NEN 7513 chapter 6): wrap the page that
-// shows it with [Access].
+// line that was changed, [ErrKey] for a damaged file of the subjects' keys,
+// [ErrClosed] after Close where what is sealed is asked for, or ctx's cause.
+// Reading the log is an access that belongs into the log (NEN 7513 chapter 6):
+// wrap the page that shows it with [Access].
 //
 // It reads the files from the beginning: about a microsecond for each record.
 func (l *Log) Query(ctx context.Context, filter Filter) iter.Seq2[Entry, error] {

@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 )
@@ -43,6 +44,23 @@ func TestQueryChooses(t *testing.T) {
 		}
 		if n != 1 {
 			t.Errorf("%+v: %d results", f, n)
+		}
+	}
+}
+
+// The file of the subjects' keys is closed with the log.
+func TestAQueryAfterCloseSaysSo(t *testing.T) {
+	l := open(t, testConfig(privateDir(t)))
+	record(t, l, read("jansen"))
+	clear(l.subjects.open)
+	must(t, l.Close())
+	for _, f := range []Filter{{}, {Subject: "jansen"}} {
+		var got error
+		for _, err := range l.Query(t.Context(), f) {
+			got = err
+		}
+		if !errors.Is(got, ErrClosed) {
+			t.Errorf("%+v: %v", f, got)
 		}
 	}
 }

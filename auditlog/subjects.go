@@ -240,7 +240,9 @@ func (s *subjects) rowLocked(n int64) (*subject, error) {
 	row := make([]byte, rowBytes)
 	if stored := s.rows - int64(len(s.waiting)/rowBytes); n >= stored {
 		copy(row, s.waiting[(n-stored)*rowBytes:])
-	} else if _, err := s.file.ReadAt(row, s.header+n*rowBytes); err != nil {
+	} else if _, err := s.file.ReadAt(row, s.header+n*rowBytes); errors.Is(err, os.ErrClosed) {
+		return nil, ErrClosed
+	} else if err != nil {
 		return nil, err
 	}
 	mac, r, key, err := parseRow(row)
