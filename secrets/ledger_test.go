@@ -456,20 +456,25 @@ func FuzzLedger(f *testing.F) {
 }
 
 func TestALedgerIsNotWrittenThroughALink(t *testing.T) {
-	dir := t.TempDir()
-	path, victim := filepath.Join(dir, "ledger"), filepath.Join(dir, "victim")
-	if err := os.WriteFile(victim, []byte("precious"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, tmp := range []string{path + ".tmp", path + ".key.tmp"} {
-		if err := os.Symlink(victim, tmp); err != nil {
-			t.Skip("no links here")
+	for _, suffix := range []string{"", ".key", ".lock"} {
+		for _, exists := range []bool{true, false} {
+			dir := t.TempDir()
+			path, victim := filepath.Join(dir, "ledger"), filepath.Join(dir, "victim")
+			if exists {
+				if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Symlink(victim, path+suffix); err != nil {
+				t.Skip("no links here")
+			}
+			if _, err := FileLedger(path).see(t.Context(), "s", []sighting{{name: "A", material: []byte("a")}}); err == nil {
+				t.Errorf("%q: a link was taken for a ledger", suffix)
+			}
+			got, err := os.ReadFile(victim)
+			if exists && (err != nil || string(got) != "precious") || !exists && !os.IsNotExist(err) {
+				t.Errorf("%q: the file behind the link holds %q, %v", suffix, got, err)
+			}
 		}
-	}
-	if _, err := FileLedger(path).see(t.Context(), "s", []sighting{{name: "A", material: []byte("a")}}); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := os.ReadFile(victim); err != nil || string(got) != "precious" {
-		t.Errorf("the file behind the link holds %q, %v", got, err)
 	}
 }

@@ -180,12 +180,15 @@ func TestASealedTextOpensOnlyForWhatItIsBoundTo(t *testing.T) {
 	if _, _, err := ringOf(t, "V2").Open(sealed, []byte("user|1")); !errors.Is(err, ErrOpen) {
 		t.Errorf("another ring: %v", err)
 	}
-	// The header is bound too: under a ring whose second key has this id.
-	two := ringOf(t, "v2@2020-01-02:V2,v1:V1")
-	_ = two
+	// A header of a key that the ring has does not make a message that key's. (That
+	// the header is bound as well, TestSealFollowsItsDescription shows.)
+	two := ringOf(t, "v2@"+time.Now().UTC().Add(-2*day).Format(time.DateOnly)+":V2,v1:V1")
 	moved := seal(t, ringOf(t, "V2"), "x", "")[:sealHeader] + sealed[sealHeader:]
-	if _, _, err := ringOf(t, "V2").Open(moved, []byte("user|1")); !errors.Is(err, ErrOpen) {
+	if _, _, err := two.Open(moved, []byte("user|1")); !errors.Is(err, ErrOpen) {
 		t.Errorf("a moved header: %v", err)
+	}
+	if _, stale, err := two.Open(sealed, []byte("user|1")); err != nil || !stale {
+		t.Errorf("its own header: %v, %v", stale, err)
 	}
 	for name, none := range map[string]*Ring{"nil": nil, "zero": new(Ring)} {
 		if _, err := none.Seal(nil, nil); !errors.Is(err, ErrNoKey) {
