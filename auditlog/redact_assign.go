@@ -38,7 +38,7 @@ func (sc *scanner) assignment(from, i, n int, separator byte) (match, bool) {
 	if how == shown {
 		start := end - len(name)
 		switch {
-		case n == 1 && strings.EqualFold(name, "value") && sc.valueOf(from, start):
+		case strings.EqualFold(name, "value") && sc.valueOf(from, start, n > 1):
 			how = secret
 		case start > from && (s[start-1] == '?' || s[start-1] == '&') && inQuery(name):
 			how, query = weak, true
@@ -172,6 +172,25 @@ func inQuery(name string) bool {
 	return false
 }
 
+// plain returns s without its escapes.
+func plain(s string) string {
+	if !strings.ContainsAny(s, "%\\") {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); {
+		c, n := s[i], 1
+		if c == '%' || c == '\\' {
+			if x, width := unescaped(s, i); width > 0 {
+				c, n = x, width
+			}
+		}
+		b = append(b, c)
+		i += n
+	}
+	return string(b)
+}
+
 // parameter returns what s begins with of a parameter of a URL.
 func parameter(s string) string {
 	if i := strings.IndexAny(s, " \t\r\n\"'<>&;?"); i >= 0 {
@@ -202,20 +221,26 @@ func (sc *scanner) cookiesEnd(i int) int {
 
 // valueOf reports whether the name at start, "value", belongs to a pair whose
 // name stands before it and is denied: {"name":"DB_PASSWORD","value":"..."}.
-func (sc *scanner) valueOf(from, start int) bool {
+func (sc *scanner) valueOf(from, start int, escaped bool) bool {
 	s := sc.s[max(from, start-160):start]
 	sc.lookups += len(s)
-	s = strings.TrimRight(s, " \t\r\n,\"'\\")
+	for range 3 { // as often as a URL may stand in another
+		if escaped {
+			s = plain(s)
+		}
+	}
+	before := len(s)
+	s = strings.TrimRight(s, " \t\r\n,\"'\\+")
 	i := strings.LastIndexAny(s, "\"'")
-	if i < 0 || len(s) == len(sc.s[max(from, start-160):start]) {
+	if i < 0 || len(s) == before {
 		return false
 	}
 	name := s[i+1:]
-	s = strings.TrimRight(s[:i], " \t\r\n\\")
+	s = strings.TrimRight(s[:i], " \t\r\n\\+")
 	if s == "" || s[len(s)-1] != ':' && s[len(s)-1] != '=' {
 		return false
 	}
-	s = strings.TrimRight(s[:len(s)-1], " \t\"'\\")
+	s = strings.TrimRight(s[:len(s)-1], " \t\"'\\+")
 	for _, label := range [...]string{"name", "key"} {
 		if k := len(s) - len(label); k >= 0 && strings.EqualFold(s[k:], label) {
 			return sc.r.rank(name) != shown
