@@ -36,13 +36,15 @@ type blocks struct {
 // Block refuses a user until then, or a whole organisation where User is empty,
 // whatever its limits have left: for an incident. Wrap answers with 403, and
 // DangerouslyReportOnly does not lift it. A time that is past lifts the block. Tier is
-// ignored. Routes that are DangerouslyUnlimited stay open, so that who is
+// ignored, and so is Org where User is set. Addresses are not blocked here but in
+// front of the service. Routes that are DangerouslyUnlimited stay open, so that who is
 // blocked can log out.
 //
 // With a [BlockStore], such as ratelimit/redislimit, a block holds on all nodes
 // within a second, and survives them; else it holds for this Limiter and ends
 // with its process. If the store fails, a block holds on this node, and the
-// error says that the others do not know.
+// error says that the others do not know. They are not told later: call Block
+// again until it returns nil.
 //
 // Before it takes effect the event authz_change goes to [Config.Audit], whose
 // error refuses it, with the reason; the client never learns that. Other errors
@@ -88,7 +90,7 @@ func (l *Limiter) Block(ctx context.Context, who Identity, until time.Time, reas
 		if err = l.shared.Block(ctx, who, until); err == nil {
 			delete(next, who) // the store knows
 		} else {
-			err = errors.Join(fmt.Errorf("ratelimit: the other nodes could not be told: %w", err),
+			err = errors.Join(fmt.Errorf("ratelimit: the block holds on this node only, call Block again: the other nodes could not be told: %w", err),
 				record(event.OutcomeFailure, slog.String(event.KeyError, clip(err.Error()))))
 		}
 	}

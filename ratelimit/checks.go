@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ulule/limiter/v3/drivers/store/memory"
+
 	"github.com/inovy/hardening"
 )
 
@@ -29,10 +31,10 @@ func (l *Limiter) Check() []hardening.Finding {
 			rate = r
 		}
 	}
-	memory, isMemory := l.store.(*MemoryStore)
+	ours, isMemory := l.store.(*MemoryStore)
 	var bytes int64
 	if isMemory {
-		bytes = memory.maxBytes
+		bytes = ours.maxBytes
 	}
 	strict := 0
 	for _, r := range l.routes {
@@ -44,7 +46,11 @@ func (l *Limiter) Check() []hardening.Finding {
 		}
 	}
 	store := "shared"
-	if isMemory {
+	inProcess := isMemory
+	if u, ok := l.store.(fromUlule); ok {
+		_, inProcess = u.store.(*memory.Store)
+	}
+	if inProcess {
 		store = "in memory"
 	}
 	findings := []hardening.Finding{
@@ -67,7 +73,7 @@ func (l *Limiter) Check() []hardening.Finding {
 		{
 			ID: "HDN-RATELIMIT-003", Severity: hardening.Medium,
 			Title:    "Limits hold over all nodes together",
-			Passed:   !isMemory || c.Nodes == 1,
+			Passed:   !inProcess || c.Nodes == 1,
 			Observed: fmt.Sprintf("%d nodes, store %s", c.Nodes, store), Expected: "one node, or a shared store",
 			Remedy:   "use a store that the nodes share",
 			Controls: with(),
@@ -93,7 +99,7 @@ func (l *Limiter) Check() []hardening.Finding {
 			Title:    "At least one route, such as the login, is limited to one request a second or less",
 			Passed:   strict > 0,
 			Observed: fmt.Sprintf("%d such routes", strict), Expected: "at least 1",
-			Remedy:   `add Config.Routes, such as {Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerMinute(10)}}`,
+			Remedy:   `add Config.Routes, such as {Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerMinute(10)}, ByAddress: true}`,
 			Controls: with(asvs("6.3.1")),
 		},
 		{

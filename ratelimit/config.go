@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/faults"
@@ -14,12 +15,12 @@ import (
 
 // Identity is who sends a request, as far as the service knows.
 type Identity struct {
-	User string // "" is anonymous
+	User string // "" is anonymous; unique over all organisations, such as an id
 	Org  string // for Tier.Org, and carried into events
 	Tier string // "" is the lowest tier; an unknown one too, with an event
 }
 
-// Config says what callers may use. The zero value limits each address to 3000
+// Config says what callers may use. The zero value limits each address to 6000
 // requests a minute, and anonymous callers to [Free]'s 100.
 type Config struct {
 	_ [0]func()
@@ -34,8 +35,9 @@ type Config struct {
 	// IP limits each address whatever its tier. An address that was refused by
 	// it is refused again before Identify is called and the store is asked, so
 	// that a flood costs neither. A store that is not a [MemoryStore] is asked
-	// once a second, since other nodes may change what it says. Default: 3000 a
-	// minute. Leave room for a hospital behind one address.
+	// once a second, since other nodes may change what it says. Default: 6000 a
+	// minute, as much as one user of [Enterprise] may. Raise it where several such
+	// users share an address; for those who are not logged in yet see [Tier.IP].
 	IP []Limit
 
 	// Global limits the whole service. Default: none.
@@ -47,10 +49,13 @@ type Config struct {
 
 	// Identify names the sender. It is not called for an address that a limit
 	// of IP refuses at the moment. If it fails the request counts as anonymous,
-	// and an event says so. Default: everyone is anonymous.
+	// and an event says so; a credential that is missing or wrong is no failure:
+	// answer Identity{}. Default: everyone is anonymous.
 	Identify func(*http.Request) (Identity, error)
 
-	// Cost is what a request costs; below 1 is 1. Default: 1.
+	// Cost is what a request costs, by every limit that it meets: the smallest N
+	// of them must admit it. Below 1 is 1. It is asked before the mux, so that
+	// r.Pattern is empty. Default: 1.
 	Cost func(*http.Request) int64
 
 	// IPv6Prefix is the length of the network that counts as one address, from
@@ -69,8 +74,10 @@ type Config struct {
 	// Store counts. Default: a [MemoryStore] of 256 MiB.
 	Store Store
 
-	// Nodes is how many instances of the service share the load. Default: 1.
-	// With more, each memory store sees only its own share: a finding says so.
+	// Nodes is how many instances of the service share the load. Default: what a
+	// store of redislimit was made for, else 1; another number than that is a
+	// fault. With more than one, each memory store sees only its own share: a
+	// finding says so.
 	Nodes int
 
 	// XRateLimit adds X-RateLimit-Limit, X-RateLimit-Remaining and
@@ -91,8 +98,9 @@ type Config struct {
 	Audit slog.Handler
 
 	// Logger gets excess_rate_limit_exceeded for refusals, and rate_limit_near
-	// when an admitted request leaves 20 % or less of a limit of 10 or more, each
-	// at most once in ten seconds for each policy, with the count since. Likewise
+	// when an admitted request leaves 20 % or less of the limit that binds it, if
+	// that is 10 or more: each at most once in ten seconds for each policy and
+	// route, with the count since. Likewise
 	// store_degraded when Identify or the store fails, and input_validation_fail for
 	// an unknown tier. nil = slog.Default() at that moment.
 	Logger *slog.Logger
@@ -121,7 +129,7 @@ func (c Config) withDefaults() Config {
 		c.Tiers[i].Org = slices.Clone(c.Tiers[i].Org)
 	}
 	if c.IP == nil {
-		c.IP = []Limit{PerMinute(3000)}
+		c.IP = []Limit{PerMinute(6000)}
 	}
 	c.IP = slices.Clone(c.IP)
 	c.Global = slices.Clone(c.Global)
@@ -133,7 +141,8 @@ func (c Config) withDefaults() Config {
 		c.IPv6Prefix = 64
 	}
 	if c.Nodes == 0 {
-		c.Nodes = 1
+		n, _ := c.storeNodes()
+		c.Nodes = max(n, 1)
 	}
 	if c.OnDeny == nil {
 		c.OnDeny = hardening.WriteProblem
@@ -145,7 +154,7 @@ func (c Config) withDefaults() Config {
 func (c *Config) check(f *faults.Collector) {
 	f.Name("Name", c.Name)
 	emptyList(f, "Tiers", c.Tiers, "leave it nil for Free, Pro and Enterprise")
-	emptyList(f, "IP", c.IP, "leave it nil for 3000 a minute")
+	emptyList(f, "IP", c.IP, "leave it nil for 6000 a minute")
 	emptyList(f, "Global", c.Global, "leave it nil for no global limit")
 	emptyList(f, "Routes", c.Routes, "leave it nil for no route limits")
 	seen := map[string]bool{}
@@ -204,7 +213,12 @@ func (c *Config) check(f *faults.Collector) {
 	f.NilInside("Audit", c.Audit, "leave it nil to use Logger, or pass a handler that was made")
 	if c.Nodes < 1 || c.Nodes > 10000 {
 		f.Add("Nodes", c.Nodes, "is not between 1 and 10000", "set the number of instances behind the load balancer")
+	} else if n, known := c.storeNodes(); known && n == 0 {
+		f.Missing("Store", "was not made by its New", "make it with redislimit.New, or leave it nil")
+	} else if known && n != c.Nodes {
+		f.Add("Nodes", c.Nodes, fmt.Sprintf("is not the %d that the store was made for, by which it divides limits while it counts alone", n), "set both to the number of instances behind the load balancer")
 	}
+	c.checkNames(f)
 	if n := c.mostCharges(); n > maxCharges {
 		f.Add("Routes", n, "gives one request more limits than 16", "use fewer limits for each tier and route")
 	}
@@ -219,7 +233,7 @@ func emptyList[T any](f *faults.Collector, field string, list []T, fix string) {
 func checkLimits(f *faults.Collector, field string, limits []Limit) {
 	for i, l := range limits {
 		name := fmt.Sprintf("%s[%d]", field, i)
-		if reason, fix := l.fault(); reason != "" {
+		for reason, fix := range l.faults() {
 			f.Add(name, l, reason, fix)
 		}
 		for j := range i {
@@ -228,6 +242,51 @@ func checkLimits(f *faults.Collector, field string, limits []Limit) {
 				break
 			}
 		}
+	}
+}
+
+// storeNodes is how many nodes the store was made for, if it says.
+func (c *Config) storeNodes() (n int, known bool) {
+	s, ok := c.Store.(interface{ Nodes() int })
+	if !ok {
+		return 0, false
+	}
+	return s.Nodes(), true
+}
+
+// checkNames finds limits of one name that a request can meet together: those
+// of two tiers, or of two routes, it can not.
+func (c *Config) checkNames(f *faults.Collector) {
+	type named struct {
+		field, name string
+		tier, route int
+	}
+	var all []named
+	add := func(field, kind string, limits []Limit, tier, route int) {
+		for i := range limits {
+			one := named{fmt.Sprintf("%s[%d]", field, i), limits[i].nameIn(kind), tier, route}
+			for _, other := range all {
+				if other.name == one.name && (tier < 0 || other.tier < 0 || tier == other.tier) && (route < 0 || other.route < 0 || route == other.route) {
+					// The same window beside it is a fault already.
+					if limits[i].Name != "" || other.field[:strings.LastIndexByte(other.field, '[')] != field {
+						f.Add(one.field+".Name", one.name, "is the name of "+other.field+" too, which the same request meets", "give each a name of its own")
+					}
+					break
+				}
+			}
+			all = append(all, one)
+		}
+	}
+	add("IP", "ip", c.IP, -1, -1)
+	add("Global", "global", c.Global, -1, -1)
+	for i, t := range c.Tiers {
+		field := fmt.Sprintf("Tiers[%d]", i)
+		add(field+".User", "user", t.User, i, -1)
+		add(field+".IP", t.Name+"-ip", t.IP, i, -1)
+		add(field+".Org", "org", t.Org, i, -1)
+	}
+	for i, r := range c.Routes {
+		add(fmt.Sprintf("Routes[%d].Limits", i), "route", r.Limits, -1, i)
 	}
 }
 

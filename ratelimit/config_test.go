@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ulule/limiter/v3/drivers/store/memory"
+
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/ratelimit"
 )
@@ -85,6 +87,76 @@ func TestTierFaults(t *testing.T) {
 	} {
 		if _, err := ratelimit.New(ratelimit.Config{Tiers: []ratelimit.Tier{tier}}); err == nil || !strings.Contains(err.Error(), field) {
 			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func TestAllFaultsOfOneLimitAreNamed(t *testing.T) {
+	_, err := ratelimit.New(ratelimit.Config{IP: []ratelimit.Limit{{N: 1 << 40, Per: 1000 * 24 * time.Hour, Burst: -1, Name: "two words"}}})
+	n := 0
+	for f := range hardening.Faults(err) {
+		if n++; f.Field != "IP[0]" {
+			t.Errorf("%+v", f)
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d faults in %v", n, err)
+	}
+}
+
+func TestLimitsThatARequestMeetsTogetherHaveDifferentNames(t *testing.T) {
+	named := func(name string, n int64) []ratelimit.Limit {
+		return []ratelimit.Limit{{N: n, Per: time.Hour, Name: name}}
+	}
+	tier := func(name string, user []ratelimit.Limit) ratelimit.Tier {
+		return ratelimit.Tier{Name: name, User: user}
+	}
+	route := func(p string, l []ratelimit.Limit) ratelimit.Route { return ratelimit.Route{Pattern: p, Limits: l} }
+	for name, tt := range map[string]struct {
+		cfg   ratelimit.Config
+		field string
+	}{
+		"address and global":     {ratelimit.Config{IP: named("x", 1), Global: named("x", 2)}, "Global[0].Name"},
+		"address and user":       {ratelimit.Config{IP: named("x", 1), Tiers: []ratelimit.Tier{tier("t", named("x", 2))}}, "Tiers[0].User[0].Name"},
+		"user and route":         {ratelimit.Config{Tiers: []ratelimit.Tier{tier("t", named("x", 2))}, Routes: []ratelimit.Route{route("/a", named("x", 1))}}, "Routes[0].Limits[0].Name"},
+		"a default name":         {ratelimit.Config{Global: named("ip-1m", 9)}, "Global[0].Name"},
+		"two of one list":        {ratelimit.Config{Global: []ratelimit.Limit{{N: 1, Per: time.Hour, Name: "x"}, {N: 9, Per: 2 * time.Hour, Name: "x"}}}, "Global[1].Name"},
+		"two tiers":              {ratelimit.Config{Tiers: []ratelimit.Tier{tier("t", named("x", 2)), tier("u", named("x", 3))}}, ""},
+		"two routes":             {ratelimit.Config{Routes: []ratelimit.Route{route("/a", named("x", 1)), route("/b", named("x", 1))}}, ""},
+		"a limit and its trial":  {ratelimit.Config{Global: []ratelimit.Limit{ratelimit.PerHour(9), {N: 1, Per: time.Hour, Shadow: true}}}, ""},
+		"a window and its burst": {ratelimit.Config{Global: []ratelimit.Limit{ratelimit.PerHour(9), {N: 1, Per: time.Hour, Burst: 3}}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ratelimit.New(tt.cfg)
+			var fields []string
+			for f := range hardening.Faults(err) {
+				fields = append(fields, f.Field)
+			}
+			if strings.Join(fields, " ") != tt.field {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+func TestRoutesThatOverlapAreNamed(t *testing.T) {
+	hour := []ratelimit.Limit{ratelimit.PerHour(1)}
+	_, err := ratelimit.New(ratelimit.Config{Routes: []ratelimit.Route{{Pattern: "/z", Limits: hour}, {Pattern: "GET /x/{a}/b", Limits: hour}, {Pattern: "GET /x/b/{c}", Limits: hour}, {Pattern: "GET /{", Limits: hour}}})
+	for _, want := range []string{`Routes[2].Pattern "GET /x/b/{c}" overlaps Routes[1] "GET /x/{a}/b"`, `Routes[3].Pattern "GET /{" is not a pattern`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestAStoreOfUlulesThatIsNotThereOrNotShared(t *testing.T) {
+	if _, err := ratelimit.New(ratelimit.Config{Store: ratelimit.FromUlule(nil)}); err == nil {
+		t.Error("FromUlule(nil) is taken")
+	}
+	l := newLimiter(t, ratelimit.Config{Store: ratelimit.FromUlule(memory.NewStore()), Nodes: 3})
+	for _, f := range l.Check() {
+		if f.ID == "HDN-RATELIMIT-003" && (f.Passed || f.Observed != "3 nodes, store in memory") {
+			t.Errorf("%+v", f)
 		}
 	}
 }

@@ -5,7 +5,7 @@
 //		Identify: func(r *http.Request) (ratelimit.Identity, error) {
 //			return ratelimit.Identity{User: userOf(r), Tier: "pro"}, nil
 //		},
-//		Routes: []ratelimit.Route{{Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerMinute(10)}}},
+//		Routes: []ratelimit.Route{{Pattern: "POST /login", Limits: []ratelimit.Limit{ratelimit.PerMinute(10)}, ByAddress: true}},
 //	})
 //	if err != nil {
 //		return err // every fault of the Config
@@ -13,7 +13,8 @@
 //	h := limits.Wrap(mux)
 //
 // Wrap it inside hardening.Edge, headers and session, outside the mux:
-// addresses come from [hardening.ClientOf], the user from Identify.
+// addresses come from [hardening.ClientOf], the user from Identify. Behind a load
+// balancer, without hardening.Edge, everyone has its address and shares one limit.
 //
 // # Promises
 //
@@ -27,7 +28,7 @@
 // pace of N in Per, so that a window admits up to N + Burst.
 //
 // All limits of a request are checked together: it consumes from all or, if
-// one refuses, from none. [Limiter.Refund] gives it back. Usage of a user stays
+// one refuses, from none. [Limiter.Refund] gives back what Take took. Usage of a user stays
 // when the tier changes.
 //
 // A [Tier] also bounds what one sender has served at a time and how long one

@@ -26,9 +26,13 @@ type coalescer struct {
 	kinds map[kind]*tally
 }
 
-// kind is an event's name and what tells events of that name apart: a policy.
-// Kinds are few: nothing that a client chooses is in them.
-type kind struct{ name, detail string }
+// kind is an event's name and what tells events of that name apart: a policy,
+// the route, and whether it refuses. Kinds are few: nothing that a client
+// chooses is in them.
+type kind struct {
+	name, detail, route string
+	trial               bool
+}
 
 type tally struct {
 	last  time.Time
@@ -70,12 +74,12 @@ func (c *coalescer) send(ctx context.Context, k kind, attrs func() []slog.Attr) 
 }
 
 func (c *coalescer) exceeded(ctx context.Context, r *Request, d Decision, requestID string) {
-	c.send(ctx, kind{event.ExcessRateLimitExceeded, d.Policy}, func() []slog.Attr {
+	c.send(ctx, kind{event.ExcessRateLimitExceeded, d.Policy, r.Route, d.ReportOnly}, func() []slog.Attr {
 		outcome := event.OutcomeDenied
 		if d.ReportOnly {
 			outcome = event.OutcomeSuccess
 		}
-		return append(sender(r, requestID),
+		return append(append(sender(r, requestID), routeAttr(r)...),
 			slog.String(event.KeyOutcome, outcome),
 			slog.String("policy", d.Policy),
 			slog.Bool("report_only", d.ReportOnly))
@@ -87,8 +91,8 @@ func (c *coalescer) exceeded(ctx context.Context, r *Request, d Decision, reques
 func (c *coalescer) near(ctx context.Context, r *Request, d *Decision, requestID string) {
 	policy, left := d.Policy, d.Remaining // d itself must not escape
 	from := *r
-	c.send(ctx, kind{event.RateLimitNear, policy}, func() []slog.Attr {
-		return append(sender(&from, requestID),
+	c.send(ctx, kind{name: event.RateLimitNear, detail: policy, route: from.Route}, func() []slog.Attr {
+		return append(append(sender(&from, requestID), routeAttr(&from)...),
 			slog.String(event.KeyOutcome, event.OutcomeSuccess),
 			slog.String(event.KeyReason, "80 % of the limit or more is used"),
 			slog.String("policy", policy),
@@ -100,7 +104,7 @@ func (c *coalescer) identifyFailed(ctx context.Context, r *Request, requestID st
 	if left(ctx, err) {
 		return
 	}
-	c.send(ctx, kind{event.StoreDegraded, "identify"}, func() []slog.Attr {
+	c.send(ctx, kind{name: event.StoreDegraded, detail: "identify"}, func() []slog.Attr {
 		return append(sender(r, requestID),
 			slog.String(event.KeyReason, "the sender could not be identified; only address limits hold"),
 			slog.String(event.KeyError, clip(err.Error())))
@@ -108,7 +112,7 @@ func (c *coalescer) identifyFailed(ctx context.Context, r *Request, requestID st
 }
 
 func (c *coalescer) unknownTier(ctx context.Context, r *Request) {
-	c.send(ctx, kind{event.InputValidationFail, "tier"}, func() []slog.Attr {
+	c.send(ctx, kind{name: event.InputValidationFail, detail: "tier"}, func() []slog.Attr {
 		return append(sender(r, ""),
 			slog.String(event.KeyReason, "unknown tier; the lowest one holds"),
 			slog.String("tier", clip(r.Tier)))
@@ -119,7 +123,7 @@ func (c *coalescer) storeFailed(ctx context.Context, err error) {
 	if left(ctx, err) {
 		return
 	}
-	c.send(ctx, kind{event.StoreDegraded, "store"}, func() []slog.Attr {
+	c.send(ctx, kind{name: event.StoreDegraded, detail: "store"}, func() []slog.Attr {
 		return []slog.Attr{
 			slog.String(event.KeyReason, "limits could not be checked; requests are refused"),
 			slog.String(event.KeyError, clip(err.Error())),
@@ -144,6 +148,14 @@ func sender(r *Request, requestID string) []slog.Attr {
 		}
 	}
 	return attrs
+}
+
+// routeAttr names the route that a request matched, if any: its pattern.
+func routeAttr(r *Request) []slog.Attr {
+	if r.Route == "" {
+		return nil
+	}
+	return []slog.Attr{slog.String("route", r.Route)}
 }
 
 func addrText(a netip.Addr) string {

@@ -122,3 +122,30 @@ func TestACallerWhoLeavesIsNoEvent(t *testing.T) {
 		t.Errorf("%d, %s", w.Code, &log)
 	}
 }
+
+// A rule that is tried out, or another route's, must not hide refusals.
+func TestEachLimitHasEventsOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trial := ratelimit.PerHour(2)
+		trial.Shadow = true
+		var log bytes.Buffer
+		l := newLimiter(t, ratelimit.Config{
+			IP:     []ratelimit.Limit{ratelimit.PerHour(4), trial},
+			Routes: []ratelimit.Route{{Pattern: "/a", Limits: []ratelimit.Limit{ratelimit.PerHour(1)}}, {Pattern: "/b", Limits: []ratelimit.Limit{ratelimit.PerHour(1)}}},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		h := l.Wrap(ok)
+		for range 6 {
+			get(h, "192.0.2.1:1", "/")
+		}
+		for range 3 {
+			get(h, "192.0.2.2:1", "/a")
+			get(h, "192.0.2.3:1", "/b")
+		}
+		for _, want := range []string{"policy=ip-1h-shadow report_only=true", "policy=ip-1h report_only=false", "route=/a outcome=denied policy=route-1h", "route=/b outcome=denied policy=route-1h"} {
+			if strings.Count(log.String(), want) != 1 {
+				t.Errorf("not once %s in\n%s", want, &log)
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -27,8 +28,10 @@ type Limit struct {
 	Burst int64
 	// Name is the policy's name in headers, refusals and events: at most 64
 	// letters, digits, '-', '_' and '.', but not "blocked", which is the policy of
-	// [Limiter.Block]. Default: the rule and the window, such as "user-1m", or
-	// "user-1m-burst".
+	// [Limiter.Block]. Limits that one request can meet have different names.
+	// Default: the rule and the window, such as "user-1m", with "-burst" and
+	// "-shadow" where these are set. The limits of two routes may share a name,
+	// as "route-1h": events name the route besides.
 	Name string
 	// Shadow tries the limit out: it counts what the others admit, apart from
 	// every other limit, refuses nothing, and reports what it would have
@@ -94,8 +97,8 @@ func ParseLimit(s string) (Limit, error) {
 // FromRate takes over a rate of ulule/limiter, or returns [ErrLimit].
 func FromRate(r limiter.Rate) (Limit, error) {
 	l := Limit{N: r.Limit, Per: r.Period}
-	if reason, _ := l.fault(); reason != "" {
-		return Limit{}, fmt.Errorf("%w: rate %.40q %s", ErrLimit, r.Formatted, reason)
+	for reason, fix := range l.faults() {
+		return Limit{}, fmt.Errorf("%w: rate %.40q %s; %s", ErrLimit, r.Formatted, reason, fix)
 	}
 	return l, nil
 }
@@ -131,27 +134,42 @@ func (l *Limit) capacity() int64 {
 	return l.N
 }
 
-// fault says what is wrong with the limit and how to mend it.
-func (l Limit) fault() (reason, fix string) {
-	switch {
-	case l.N <= 0:
-		return "admits nothing", "set N to at least 1"
-	case l.N > maxN:
-		return "is larger than can be counted", "set N to at most 1000000000"
-	case l.Per < minPer:
-		return "has a window shorter than a millisecond", "set Per to at least 1ms"
-	case l.Per > maxPer:
-		return "has a window longer than 400 days", "set Per to at most 9600h"
-	case l.Burst < 0 || l.Burst > maxN:
-		return "has a burst that cannot be counted", "set Burst to at most 1000000000, or leave it 0 for a window"
-	case l.OnOutage > DangerouslyOpen:
-		return "has an unknown OnOutage", "use Local, Closed or DangerouslyOpen"
-	case l.Name != "" && !validName(l.Name):
-		return "has a name that headers cannot carry", "use at most 64 letters, digits, '-', '_' and '.'"
-	case l.Name == policyBlocked:
-		return "has the name under which who is blocked is refused", "give it another name"
+// faults goes over what is wrong with the limit and how to mend it.
+func (l Limit) faults() iter.Seq2[string, string] {
+	return func(yield func(reason, fix string) bool) {
+		for _, f := range []struct {
+			wrong       bool
+			reason, fix string
+		}{
+			{l.N <= 0, "admits nothing", "set N to at least 1"},
+			{l.N > maxN, "is larger than can be counted", "set N to at most 1000000000"},
+			{l.Per < minPer, "has a window shorter than a millisecond", "set Per to at least 1ms"},
+			{l.Per > maxPer, "has a window longer than 400 days", "set Per to at most 9600h"},
+			{l.Burst < 0 || l.Burst > maxN, "has a burst that cannot be counted", "set Burst to at most 1000000000, or leave it 0 for a window"},
+			{l.OnOutage > DangerouslyOpen, "has an unknown OnOutage", "use Local, Closed or DangerouslyOpen"},
+			{l.Name != "" && !validName(l.Name), "has a name that headers cannot carry", "use at most 64 letters, digits, '-', '_' and '.'"},
+			{l.Name == policyBlocked, "has the name under which who is blocked is refused", "give it another name"},
+		} {
+			if f.wrong && !yield(f.reason, f.fix) {
+				return
+			}
+		}
 	}
-	return "", ""
+}
+
+// nameIn is the limit's name among those of a kind.
+func (l *Limit) nameIn(kind string) string {
+	if l.Name != "" {
+		return l.Name
+	}
+	name := kind + "-" + per(l.Per)
+	if l.Burst > 0 {
+		name += "-burst"
+	}
+	if l.Shadow {
+		name += "-shadow"
+	}
+	return name
 }
 
 func validName(s string) bool {

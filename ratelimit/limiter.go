@@ -79,7 +79,11 @@ func New(cfg Config) (*Limiter, error) {
 			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, reason, fix)
 		}
 	}
-	if _, ok := cfg.Store.(fromUlule); ok {
+	if u, ok := cfg.Store.(fromUlule); ok {
+		if u.store == nil {
+			f.Missing("Store", "is FromUlule(nil)", "pass a store of ulule/limiter to FromUlule")
+		}
+		f.NilInside("Store", u.store, "pass a store of ulule/limiter that was made to FromUlule")
 		for field, p := range cfg.limits() {
 			if p.Burst > 0 {
 				f.Add(field+".Burst", p.Burst, "is more than a store of ulule/limiter can count", "leave it 0, or use another Store")
@@ -134,12 +138,7 @@ func (l *Limiter) slots(t Tier) []policy {
 func (l *Limiter) policies(kind, rule string, limits []Limit) []policy {
 	out := make([]policy, 0, len(limits))
 	for _, limit := range limits {
-		if limit.Name == "" {
-			limit.Name = kind + "-" + per(limit.Per)
-			if limit.Burst > 0 {
-				limit.Name += "-burst"
-			}
-		}
+		limit.Name = limit.nameIn(kind)
 		p := policy{Limit: limit, rule: rule}
 		if limit.Shadow {
 			p.rule = "shadow:" + rule // a trial counts apart from the limit it may replace

@@ -92,13 +92,25 @@ func register(mux *http.ServeMux, before []Route, pattern string) (reason, fix s
 	case host != "" && host != "localhost" && !strings.Contains(host, "."):
 		return "begins with a host of one word, " + host, "begin the path with a slash, or name the whole host"
 	}
-	defer func() {
-		if recover() != nil {
-			reason, fix = "is not a pattern of net/http.ServeMux, or overlaps another route without being more specific", `write it like "POST /login"`
+	if !takes(http.NewServeMux(), pattern) {
+		return "is not a pattern of net/http.ServeMux", `write it like "POST /login" or "GET /records/{id}"`
+	}
+	if takes(mux, pattern) {
+		return "", ""
+	}
+	for i, r := range before {
+		if alone := http.NewServeMux(); takes(alone, r.Pattern) && !takes(alone, pattern) {
+			return fmt.Sprintf("overlaps Routes[%d] %q, and neither is more specific", i, r.Pattern), "write one so that the other contains it, or merge them"
 		}
-	}()
+	}
+	return "overlaps another route", "write one so that the other contains it"
+}
+
+// takes registers a pattern, unless mux refuses it, which it does by a panic.
+func takes(mux *http.ServeMux, pattern string) (ok bool) {
+	defer func() { ok = recover() == nil }()
 	mux.Handle(pattern, routed{})
-	return "", ""
+	return true
 }
 
 // routed is the handler of every route in Limiter.mux, which nobody calls: a

@@ -148,6 +148,11 @@ func (c *Charge) drain() time.Duration {
 // another Cost, gives back nothing; neither does one whose Remaining or Degraded
 // was changed.
 //
+// Only what Take took can be given back: Wrap keeps no Decision for its handler.
+// A handler that calls Take behind Wrap of the same Limiter counts its request
+// twice, by every limit. Give what may be given back a Limiter of its own, with
+// that limit only, or leave its routes out of Wrap.
+//
 // Errors are [ErrRefund], [ErrRefunds], [ErrRoute] and the store's. After an
 // error of the store nobody knows what was given back, and a second Refund is
 // refused too. Refund is safe for concurrent use.

@@ -11,7 +11,9 @@ type Tier struct {
 	// keeps what was used.
 	User []Limit
 	// IP limits each address for requests of this tier. The lowest tier's also
-	// hold for anonymous requests.
+	// hold for anonymous requests: all who share an address and are not logged in
+	// yet, login page included. Raise that of [Free] for a hospital behind one
+	// address, and serve static files by a route that is DangerouslyUnlimited.
 	IP []Limit
 	// Org limits each organisation ([Identity.Org]), over all of its users. Its
 	// counter is one for all tiers, as a user's. Default: none.
@@ -26,7 +28,7 @@ type Tier struct {
 	Concurrent int
 	// Timeout is how long Wrap lets one request run: then its context ends with
 	// the cause [ErrTimeout], and a handler that gives up without having
-	// answered is answered with 503. One that does not heed its context is not
+	// answered, or with a 5xx, is answered with 503. One that does not heed its context is not
 	// cut off. Long uploads are ended too. A handler that flushes its response or
 	// takes the connection over in time has begun a stream, and streams have no
 	// end; bound their number with Concurrent. 0 = none.
@@ -34,18 +36,21 @@ type Tier struct {
 }
 
 // Free is the lowest tier: 60 a minute and 1000 an hour for each user, 100 a
-// minute for each address (the default of Better Auth), 25 seconds for a request.
+// minute for each address (the default of Better Auth), 25 seconds for a request,
+// any number at a time.
 func Free() Tier {
 	return Tier{Name: "free", User: []Limit{PerMinute(60), PerHour(1000)}, IP: []Limit{PerMinute(100)}, Timeout: 25 * time.Second}
 }
 
-// Pro allows 600 a minute and 20000 an hour for each user, 5 minutes for a
-// request.
+// Pro allows 600 a minute and 20000 an hour for each user, 2000 a minute for
+// each address, 5 minutes for a request, any number at a time.
 func Pro() Tier {
 	return Tier{Name: "pro", User: []Limit{PerMinute(600), PerHour(20000)}, IP: []Limit{PerMinute(2000)}, Timeout: 5 * time.Minute}
 }
 
-// Enterprise allows 6000 a minute for each user.
+// Enterprise allows 6000 a minute for each user, and 20000 for each address, of
+// which [Config.IP] leaves 6000 unless it is raised; requests have no end, and
+// any number run at a time.
 func Enterprise() Tier {
 	return Tier{Name: "enterprise", User: []Limit{PerMinute(6000)}, IP: []Limit{PerMinute(20000)}}
 }

@@ -131,6 +131,9 @@ func (u toUlule) Reset(ctx context.Context, key string, rate limiter.Rate) (limi
 //     More than N are not admitted in one of its windows by that.
 //   - Times are whole seconds: RetryAfter is up to a second late, never early.
 //   - Every limit is one or two round trips.
+//   - It counts under keys of its own: what a limiter of ulule counts in the same
+//     store it does not see.
+//   - Whether nodes share it is known of ulule's memory store only.
 //   - Keys are hashed without a secret: who reads the store can find an address
 //     by trying all.
 //   - It gives nothing back: [Limiter.Refund] fails with [ErrRefund].

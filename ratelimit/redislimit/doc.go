@@ -2,7 +2,7 @@
 // all nodes of a service share them.
 //
 //	store, err := redislimit.New(redislimit.Config{
-//		Client:    redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1}),
+//		Client:    redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1}),
 //		Namespace: "portal",
 //		Keys:      ring, // the same on every node
 //		Nodes:     3,
@@ -16,8 +16,10 @@
 //
 // # When Redis is away
 //
-// A call waits 100 ms at most. MaxRetries: -1 keeps the client from repeating
-// one that may have been counted, which would count it twice. After three failures in a
+// A call waits 100 ms at most, a request twice that if it also asks for the
+// blocks. MaxRetries: -1 keeps the client from repeating one that may have been
+// counted, which would count it twice; DialerRetries: 1 has a server that refuses
+// connections told at once, and not after 100 ms. After three failures in a
 // row Redis is not asked for a while, 100 ms and then longer up to 4 s, but by
 // one request at a time that probes it.
 //

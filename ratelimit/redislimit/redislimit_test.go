@@ -333,3 +333,23 @@ func TestACallerWhoLeavesIsNoOutage(t *testing.T) {
 		t.Errorf("%t, %+v", ok, st)
 	}
 }
+
+// Redis away, each node would else admit the share of another number of nodes.
+func TestTheLimiterAndItsStoreAreMadeForAsManyNodes(t *testing.T) {
+	_, client, _ := mini(t)
+	store := newStore(t, client, func(c *redislimit.Config) { c.Nodes = 3 })
+	for name, tt := range map[string]struct {
+		store ratelimit.Store
+		nodes int
+		good  bool
+	}{
+		"the store's":  {store, 0, true},
+		"the same":     {store, 3, true},
+		"another":      {store, 2, false},
+		"a zero Store": {new(redislimit.Store), 0, false},
+	} {
+		if _, err := ratelimit.New(ratelimit.Config{Store: tt.store, Nodes: tt.nodes}); (err == nil) != tt.good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -163,6 +163,14 @@ func keepsDeadlines(c redis.UniversalClient) bool {
 	return true
 }
 
+// Nodes is how many instances share the load: [Config.Nodes]. A nil Store has 0.
+func (s *Store) Nodes() int {
+	if s == nil {
+		return 0
+	}
+	return int(s.nodes)
+}
+
 // TakeAll implements [ratelimit.Store].
 func (s *Store) TakeAll(ctx context.Context, charges []ratelimit.Charge, states []ratelimit.State) (bool, error) {
 	return s.decide(ctx, modeTake, charges, states)
