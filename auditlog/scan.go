@@ -163,6 +163,7 @@ func (c *chain) segment(ctx context.Context, name string, file io.Reader, newest
 		}
 	}
 	t = tail{offset: in.off, line: in.line + 1}
+	c.progress.add(int(in.off))
 	c.begun = time.Time{}
 	for n := 0; ; n++ {
 		if n&1023 == 0 {

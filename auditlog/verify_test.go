@@ -144,6 +144,16 @@ func TestVerifySaysWhatWasDone(t *testing.T) {
 	}
 }
 
+func TestProgressEndsWithTheLastByte(t *testing.T) {
+	dir, key, text := smallLog(t, 3)
+	var done, total int64
+	_, err := Verify(t.Context(), dir, key, VerifyOptions{Progress: func(d, all int64) { done, total = d, all }})
+	must(t, err)
+	if want := int64(len(text)); done != want || total != want {
+		t.Errorf("%d of %d, want %d", done, total, want)
+	}
+}
+
 func TestSegmentsThatAreMissingOrMovedAreTampering(t *testing.T) {
 	cfg := testConfig(privateDir(t))
 	cfg.SegmentBytes = minSegment
