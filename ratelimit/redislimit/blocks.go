@@ -227,11 +227,7 @@ func (s *Store) askBlocks(ctx context.Context) error {
 	if !s.breakers.admits(asked, s.blocksBreaker()) {
 		return ratelimit.ErrOutage
 	}
-	timeout := s.timeout
-	if s.blocks.known.Load() != nil {
-		timeout /= 4 // the decision that follows waits too
-	}
-	call, cancel := context.WithTimeout(ctx, timeout)
+	call, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var value *redis.StringCmd
 	_, err := s.client.Pipelined(call, func(p redis.Pipeliner) error { // see send

@@ -210,6 +210,31 @@ func TestARequestThatIsBrokenOffAsksWhoIsBlocked(t *testing.T) {
 	})
 }
 
+// A Redis that is slow, but in time for decisions, is in time for blocks.
+func TestASlowRedisTellsWhoIsBlocked(t *testing.T) {
+	token := token(t, eve)
+	synctest.Test(t, func(t *testing.T) {
+		srv := new(fake)
+		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", Dialer: srv.dial, ContextTimeoutEnabled: true, MaxRetries: -1})
+		defer func() { _ = client.Close(); srv.turn(refusing); time.Sleep(5 * time.Second) }() // until its dialler has ended
+		s := newStore(t, client, func(c *redislimit.Config) { c.Timeout = 0 })
+		l := limiter(t, s)
+		if !admits(t, l, eve) {
+			t.Fatal("refused without a block")
+		}
+		srv.delay.Store(int64(90 * time.Millisecond))
+		if _, st := take(t, s, charge(1000)); st.Degraded {
+			t.Fatal("too slow for decisions")
+		}
+		value := fmt.Sprintf("1 %s:%d:%d", token, time.Now().Add(time.Hour).UnixMilli(), time.Now().UnixMilli())
+		srv.value.Store(&value)
+		time.Sleep(time.Second)
+		if admits(t, l, eve) {
+			t.Error("a second later it is not known")
+		}
+	})
+}
+
 // By the clock of a bubble: a block that another node wrote holds here within a
 // second, in whatever millisecond a request comes, and what was known holds
 // when Redis goes away.

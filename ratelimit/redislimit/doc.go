@@ -46,7 +46,7 @@
 //
 // [ratelimit.Limiter.Block] holds on every node within a second: a node asks
 // twice a second who is blocked, with a request that it serves anyway, in a
-// round trip of its own. While Redis is away who was known to be blocked stays so;
+// round trip of its own: that request waits for two calls. While Redis is away who was known to be blocked stays so;
 // a node that starts then does not know. At most 1000 blocks hold at a time.
 //
 // After a flush, or a failover that lost a change, the first node that notices

@@ -73,6 +73,7 @@ type fake struct {
 	mu    sync.Mutex   // guards conns
 	conns []net.Conn
 	value atomic.Pointer[string] // what every key holds
+	delay atomic.Int64           // of every answer, in nanoseconds
 }
 
 const (
@@ -135,6 +136,7 @@ func (f *fake) serve(c net.Conn) {
 		if f.state.Load() == hanging && !(f.slots && slices.Contains([]string{"hello", "client", "cluster"}, name)) {
 			continue
 		}
+		time.Sleep(time.Duration(f.delay.Load()))
 		reply := "+OK\r\n"
 		switch name {
 		case "cluster":
