@@ -344,6 +344,8 @@ func TestNoDumperShowsASecret(t *testing.T) {
 	if len(probes) < 46 {
 		t.Fatalf("only %d probes", len(probes))
 	}
+	cell := cfg.Ring.Column("orders.token").Row("1")
+	cell.Secret = secrets.NewSecret(canary)
 	held := map[string][]holder{
 		"Secret":        holders(secrets.NewSecret(canary)),
 		"Live":          holders(cfg.Live),
@@ -352,6 +354,8 @@ func TestNoDumperShowsASecret(t *testing.T) {
 		"Ring by value": holders(*cfg.Ring),
 		"Config":        holders(cfg),
 		"Column":        holders(cfg.Ring.Column("orders.token")),
+		"Cell":          holders(cell),
+		"Loader":        holders(loader),
 	}
 	count := 0
 	for what, all := range held {

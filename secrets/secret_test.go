@@ -3,6 +3,7 @@ package secrets_test
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -116,5 +117,16 @@ func TestASecretMayBeUsedAndDestroyedAtOnce(t *testing.T) {
 		}
 		wg.Go(s.Destroy)
 		wg.Wait()
+	}
+}
+
+// The compiler refuses == for exactly the types of which this is false.
+func TestSecretsAreNotComparedWithTheOperator(t *testing.T) {
+	for _, typ := range []reflect.Type{
+		reflect.TypeFor[secrets.Secret](), reflect.TypeFor[secrets.Live](), reflect.TypeFor[secrets.Ring](), reflect.TypeFor[secrets.Column](), reflect.TypeFor[secrets.Cell](),
+	} {
+		if typ.Comparable() {
+			t.Errorf("== compiles for %s", typ)
+		}
 	}
 }
