@@ -1,6 +1,19 @@
 package auditlog
 
-import "github.com/inovy/hardening/internal/event"
+import (
+	"log/slog"
+
+	"github.com/inovy/hardening/internal/event"
+)
+
+// LevelCritical is the vocabulary's level above slog.LevelError: what calls
+// RouteConfig.Alert.
+const LevelCritical = event.LevelCritical
+
+// LevelOf returns the level that the vocabulary gives a name, for whoever logs
+// it through slog; Info for a name that it does not know. The log takes an event
+// at any level.
+func LevelOf(name string) slog.Level { return event.LevelOf(name) }
 
 // Names of the OWASP Application Security Logging Vocabulary, and those that
 // this library adds in its style. Use them as [Event.Type] or as the message
