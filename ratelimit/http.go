@@ -150,7 +150,11 @@ func (l *Limiter) refuse(w http.ResponseWriter, r *http.Request, d *Decision) {
 
 // seconds rounds up, so that nobody is told to come back too early.
 func seconds(d time.Duration) int64 {
-	return max(int64((d+time.Second-1)/time.Second), 1)
+	n := int64(d / time.Second)
+	if d%time.Second > 0 {
+		n++
+	}
+	return max(n, 1)
 }
 
 // effective is t of the RateLimit header in seconds: within it the client may
@@ -163,7 +167,7 @@ func effective(d *Decision) int64 {
 		t = d.RetryAfter
 	}
 	pace := float64(d.Limit.Per) * float64(d.Remaining) / float64(d.Limit.N)
-	return seconds(max(t, time.Duration(pace)))
+	return seconds(max(t, time.Duration(min(pace, 1<<62)))) // a large Burst of a slow limit may take longer
 }
 
 // writeHeaders sets RateLimit-Policy and RateLimit for the limit that binds, in

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -198,6 +199,38 @@ func TestHeaderFieldsAreStructuredAndHonest(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 	})
+}
+
+// What a large Burst of a slow limit has left takes longer than a duration can
+// say. The header still promises no quicker pace than the limit's.
+func TestTheHeaderOfAHugeBurstPromisesNoQuickerPace(t *testing.T) {
+	for _, limit := range []ratelimit.Limit{
+		{N: 1, Per: 9600 * time.Hour, Burst: 1_000_000_000}, {N: 1000, Per: 24 * time.Hour, Burst: 1_000_000_000}, {N: 1, Per: 24 * time.Hour, Burst: 1_000_000},
+	} {
+		limit.Name = "slow"
+		h := newLimiter(t, ratelimit.Config{
+			IP:    []ratelimit.Limit{limit},
+			Cost:  func(r *http.Request) int64 { n, _ := strconv.ParseInt(r.URL.Query().Get("cost"), 10, 64); return n },
+			Tiers: []ratelimit.Tier{{Name: "t", User: []ratelimit.Limit{ratelimit.PerHour(10)}}},
+		}).Wrap(ok)
+		for _, tt := range []struct {
+			path string
+			code int
+		}{{"/", 204}, {"/?cost=" + strconv.FormatInt(limit.Burst, 10), 429}} {
+			w := get(h, "192.0.2.1:1", tt.path)
+			var left, within int64
+			if _, err := fmt.Sscanf(w.Header().Get("RateLimit"), `"slow";r=%d;t=%d`, &left, &within); err != nil || w.Code != tt.code {
+				t.Fatalf("%d, %v, %v", w.Code, w.Header(), err)
+			}
+			pace := min(float64(left)*limit.Per.Seconds()/float64(limit.N), float64(1<<62)/1e9)
+			if float64(within) < pace-1 {
+				t.Errorf("%v: %d left within %d s, want at least %.0f s", limit, left, within, pace)
+			}
+			if after := w.Header().Get("Retry-After"); tt.code == 429 && after != strconv.FormatInt(within, 10) {
+				t.Errorf("Retry-After %s beside t=%d", after, within)
+			}
+		}
+	}
 }
 
 func TestHostileRequestsAreNeverA500(t *testing.T) {
