@@ -1,13 +1,17 @@
 package auditlog
 
 import (
+	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Documents stand in texts, texts in URLs, and URLs in documents. However deep,
@@ -58,6 +62,50 @@ func TestNoLayerOfEncodingHidesAPassword(t *testing.T) {
 			}
 		}
 		if got := r.String(s); strings.Contains(got, "hunter2") {
+			t.Fatalf("%q became\n%q", s, got)
+		}
+	}
+}
+
+// What is known by its shape is found through as many layers, three deep,
+// whatever stands beside it.
+func TestNoLayerOfEncodingHidesAShape(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-14.2.4")
+	r := newRedactor(RedactorConfig{})
+	g := rand.New(rand.NewPCG(7, 6))
+	tokens := [][2]string{ // with the part that must not be seen
+		{"4111111111111111", "1111"}, {"4111 1111 1111 1111", "1111"}, {"123456782", "456782"}, {"123.456.782", "123"}, {"NL91ABNA0417164300", "0417"},
+		{"NL91 ABNA 0417 1643 00", "0417"}, {"jansen@example.nl", "jansen"}, {seeds[0], "abcdefghij"}, {seeds[1], "c2lnbmF0"}, {seeds[2], "QWERTZ"}, {seeds[4], "abcdefghij"},
+		{"amqp://u:4711hunter2@h/v", "hunter2"}, {"Bearer abcDEF123456xyz", "DEF123"}, {"Basic dXNlcjpodW50ZXIy", "dXNlcjpodW"},
+	}
+	beside := [][2]string{
+		{"", ""}, {"x ", " y"}, {"x\n", "\ny"}, {"\t", "\t"}, {"(", ")"}, {"<i>", "</i>"}, {"'", "'"}, {`"`, `"`}, {"n=", "&m=1"}, {"a,", ",b"}, {"[1,", ",2]"}, {"x:", ";"},
+		{"é", "é"}, {"\u00a0", "\u200b"}, {"/", "/"}, {"#", "."}, {"|", "|"}, {"*", "*"}, {"~", "!"}, {"{", "}"}, {"$", "?"}, {"x ", ", y"}, {"x-", "-y"},
+	}
+	for range 20_000 {
+		token, around := tokens[g.IntN(len(tokens))], beside[g.IntN(len(beside))]
+		s := around[0] + token[0] + around[1]
+		for range g.IntN(4) {
+			var b bytes.Buffer
+			switch g.IntN(6) {
+			case 0:
+				must(t, json.NewEncoder(&b).Encode(map[string]string{"body": s, "n": "x"}))
+				s = b.String()
+			case 1:
+				s = "GET /x?next=" + url.QueryEscape(s) + "&n=1"
+			case 2:
+				s = fmt.Sprintf("msg=%q n=1", s)
+			case 3:
+				s = "/p/" + url.PathEscape(s)
+			case 4:
+				must(t, xml.EscapeText(&b, []byte(s)))
+				s = "<m>" + b.String() + "</m>"
+			case 5:
+				must(t, slog.NewTextHandler(&b, nil).Handle(t.Context(), slog.NewRecord(time.Time{}, 0, s, 0)))
+				s = b.String()
+			}
+		}
+		if got := r.String(s); strings.Contains(got, token[1]) {
 			t.Fatalf("%q became\n%q", s, got)
 		}
 	}

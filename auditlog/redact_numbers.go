@@ -25,7 +25,7 @@ func (sc *scanner) number(from, i, end int) (match, bool) {
 		return match{}, false
 	}
 	// Some of the digits may end an escape: "%20", "\u0020".
-	for n := range min(end-i, 4) + 1 {
+	for n := range min(end-i, 8) + 1 {
 		if behindEscape(s, i+n) {
 			if m, ok := sc.personal(i+n, end); ok {
 				return m, true
@@ -46,17 +46,33 @@ func (sc *scanner) personal(i, end int) (match, bool) {
 }
 
 // behindEscape reports whether an escape ends before s[i], whose last character
-// is no part of what follows: "\n", "%3D", "%253D", "\u003d".
+// is no part of what follows: "\n", "\u003d", "%3D", "%253D", "%5Cn".
 func behindEscape(s string, i int) bool {
 	switch {
-	case i >= 2 && s[i-2] == '\\' && s[i-1]|0x20 >= 'a':
+	case i >= 3 && isHex(s[i-2:i]) && percentBefore(s, i-2):
 		return true
-	case i >= 3 && s[i-3] == '%', i >= 5 && s[i-5:i-2] == "%25":
-		return isHex(s[i-2 : i])
-	case i >= 6 && s[i-6] == '\\' && s[i-5] == 'u':
-		return isHex(s[i-4 : i])
+	case i >= 2 && s[i-1]|0x20 >= 'a' && s[i-1]|0x20 <= 'z' && backslashBefore(s, i-1):
+		return true
+	}
+	return i >= 6 && s[i-5] == 'u' && isHex(s[i-4:i]) && backslashBefore(s, i-5)
+}
+
+// percentBefore reports whether '%' stands before s[i], itself escaped or not.
+func percentBefore(s string, i int) bool {
+	for range 4 {
+		if i < 1 || s[i-1] == '%' {
+			return i > 0
+		}
+		if i < 2 || s[i-2:i] != "25" {
+			return false
+		}
+		i -= 2
 	}
 	return false
+}
+
+func backslashBefore(s string, i int) bool {
+	return i >= 1 && s[i-1] == '\\' || i >= 3 && s[i-2] == '5' && s[i-1]|0x20 == 'c' && percentBefore(s, i-2)
 }
 
 func isHex(s string) bool {
@@ -130,8 +146,8 @@ func separator(s string, i int) int {
 	case ' ', '-', '.', '_', '+':
 		return 1
 	case '%':
-		if strings.HasPrefix(s[i:], "%20") || strings.HasPrefix(s[i:], "%2D") || strings.HasPrefix(s[i:], "%2d") {
-			return 3
+		if c, n := unescaped(s, i); strings.IndexByte(" -._+", c) >= 0 {
+			return n
 		}
 	}
 	if s[i] < 0x80 {

@@ -220,20 +220,22 @@ func (sc *scanner) findOwn(from int) (match, bool) {
 			}
 		case ':', '=':
 			if m, ok = sc.urlUser(i); !ok || sc.isOff(URLUser) {
-				m, ok = sc.assignment(from, i, 1, c)
+				if m, ok = sc.escapedUser(i + 1); !ok || c != ':' || sc.isOff(URLUser) {
+					m, ok = sc.assignment(from, i, 1, c)
+				}
 			}
 		case '%', '\\':
 			m, ok = sc.escaped(from, i)
 		case '<':
 			m, ok = sc.element(i)
 		case 'b', 'B':
-			if begins(s, i) {
+			if i+1 < len(s) && strings.IndexByte("aeAE", s[i+1]) >= 0 && begins(s, i) {
 				if m, ok = privateKey(s, from, i); !ok || sc.isOff(PrivateKey) {
 					m, ok = credential(s, i)
 				}
 			}
 		case 'e':
-			if !sc.isOff(JWT) && begins(s, i) {
+			if !sc.isOff(JWT) && i+1 < len(s) && s[i+1] == 'y' && begins(s, i) {
 				m, ok = sc.jwt(i)
 			}
 		default: // a digit
@@ -264,5 +266,5 @@ func begins(s string, i int) bool {
 	if i == 0 || apart(s[i-1]) || s[i-1] == '_' {
 		return true
 	}
-	return i >= 2 && s[i-2] == '\\' || i >= 3 && s[i-3] == '%' || i >= 5 && s[i-5:i-2] == "%25" || i >= 6 && s[i-6] == '\\' && s[i-5] == 'u'
+	return i >= 2 && s[i-2] == '\\' || behindEscape(s, i)
 }

@@ -96,14 +96,17 @@ func credential(s string, i int) (match, bool) {
 	}
 	for gap := start; ; {
 		switch {
-		case start == len(s) || start-gap > 8:
+		case start == len(s) || start-gap > 24:
 			return match{}, false
 		case strings.IndexByte(" \t\"'`+:=\\", s[start]) >= 0:
 			start++
 			continue
-		case strings.HasPrefix(s[start:], "%2") && start+2 < len(s) && strings.IndexByte("027B", s[start+2]) >= 0: // space, '"', '\'', '+'
-			start += 3
-			continue
+		case s[start] == '%':
+			if c, n := unescaped(s, start); n > 0 && strings.IndexByte(" \t\"'`+:=\\", c) >= 0 {
+				start += n
+				continue
+			}
+			return match{}, false
 		case start == gap:
 			return match{}, false
 		}

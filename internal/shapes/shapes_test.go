@@ -38,7 +38,7 @@ func TestEveryShapeIsFoundWhereverItStands(t *testing.T) {
 		parts := compile(p.pattern)
 		for range 50 {
 			token := sample(r, parts)
-			for _, around := range [][2]string{{"", ""}, {"key=", "\n"}, {`{"k":"`, `"}`}, {"Bearer ", ", x"}, {"é", "\x00"}, {`a\n`, `\n`}, {"?a%3D", "%26"}, {"?a%253D", "%2526"}, {`\u003d`, `"`}} {
+			for _, around := range [][2]string{{"", ""}, {"key=", "\n"}, {`{"k":"`, `"}`}, {"Bearer ", ", x"}, {"é", "\x00"}, {`a\n`, `\n`}, {"?a%3D", "%26"}, {"?a%253D", "%2526"}, {"?a%25253D", "%"}, {"%5Cn", "%5Cn"}, {"%5Cu003d", "%"}, {"%255Ct", "%"}, {`\u003d`, `"`}} {
 				text := around[0] + token + around[1]
 				m, ok := Next(text, 0)
 				if !ok || m.Start != len(around[0]) {
