@@ -188,6 +188,9 @@ const (
 	redactedKey = "[REDACTED:key]" // in place of what stood under a denied key
 )
 
+// maxMark is how long a mark can be.
+const maxMark = len("[REDACTED:private-key]")
+
 func mark(p Pattern) string { return "[REDACTED:" + string(p) + "]" }
 
 // String returns s with every pattern replaced by its mark, and shortened to
@@ -218,12 +221,16 @@ func (r *Redactor) clean(s string, but patternSet) string {
 	var b []byte
 	at := 0
 	for ; found && m.start < maxString; m, found = sc.next(at) {
+		if len(b)+m.start-at+maxMark > maxString { // marks are longer than some of what they stand for
+			b = append(b, text.Clip(s[at:m.start], max(0, maxString-maxMark-len(b)))...)
+			return strings.TrimSuffix(string(b), "...") + "..."
+		}
 		b = append(b, s[at:m.start]...)
 		b = append(b, mark(m.pattern)...)
 		at = m.end
 	}
 	if at < maxString {
-		b = append(b, text.Clip(full[at:], maxString-at)...)
+		b = append(b, text.Clip(full[at:], maxString-max(at, len(b)))...)
 	} else if at < len(full) {
 		b = append(b, "..."...)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // secrets are values that their shape gives away.
@@ -176,6 +177,22 @@ func TestRecordsStayInBounds(t *testing.T) {
 	}
 	if n := bytes.Count(out.Bytes(), []byte("\n")); n != 4 {
 		t.Errorf("%d lines", n)
+	}
+}
+
+// Marks are longer than some of what they stand for: a text of many does not
+// grow beyond what any text may have.
+func TestATextOfManySecretsIsCappedToo(t *testing.T) {
+	r := newRedactor(RedactorConfig{})
+	for _, unit := range []string{"a@b.nl ", "pin=x ", "token=a;", "123456782 ", "<pin>a</pin>", "é pin=x ", strings.Repeat("x ", 900) + "pin=x "} {
+		for shift := range 40 {
+			for _, n := range []int{maxString / 3, 10 * maxString} {
+				in := strings.Repeat("y", shift) + strings.Repeat(unit, n/len(unit)+1)
+				if out := r.String(in); len(out) > maxString+len("...") || !utf8.ValidString(out) || len(in) > 2*maxString && !strings.HasSuffix(out, "...") {
+					t.Errorf("%q after %d: %d bytes of %d, ends in %q", unit[:5], shift, len(out), len(in), out[len(out)-40:])
+				}
+			}
+		}
 	}
 }
 
