@@ -37,7 +37,7 @@ type MemoryStore struct {
 
 	// Of each shard:
 	ownBytes  int64  // for keys with a window of their own
-	spills    int    // overflow windows at most
+	spills    [2]int // overflow windows at most, by network and by name
 	nameSlots uint64 // overflow windows that one rule spreads names over
 
 	shards [shardCount]shard
@@ -58,12 +58,22 @@ const (
 )
 
 type shard struct {
-	mu      sync.Mutex // guards the fields below
-	own     table      // keys with a window of their own
-	spilled table      // overflow, where keys of one network share a window
-	hand    int        // where the sweep of own goes on
-	spill   int        // and that of spilled
-	bytes   int64      // of own
+	mu  sync.Mutex // guards the fields below
+	own table      // keys with a window of their own
+	// The overflow: where keys of one network share a window, and apart from it,
+	// so that neither takes the other's room, where names do.
+	spilled [2]table
+	hand    int    // where the sweep of own goes on
+	spill   [2]int // and those of spilled
+	bytes   int64  // of own
+}
+
+// overflowOf says which of spilled counts the charge.
+func overflowOf(c *Charge) int {
+	if c.Subject.Addr.IsValid() {
+		return 0
+	}
+	return 1
 }
 
 var _ Store = (*MemoryStore)(nil)
@@ -88,9 +98,9 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 	}
 	s.mask = uint64(inUse - 1)
 	budget := cfg.MaxBytes / inUse
-	s.spills = int(budget / 8 / keyBytes)
-	s.nameSlots = uint64(min(max(s.spills/8, 1), 64))
-	s.ownBytes = budget - int64(s.spills)*keyBytes
+	s.spills = [2]int{int(budget / 8 / keyBytes), int(budget / 16 / keyBytes)}
+	s.nameSlots = uint64(min(max(s.spills[1]/16, 1), 64)) // room for 16 rules that count names
+	s.ownBytes = budget - int64(s.spills[0]+s.spills[1])*keyBytes
 	return s, nil
 }
 
@@ -154,14 +164,16 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 	s.lock(&d, charges)
 	defer s.unlock(&d)
 	now := s.now()
-	all, brought := true, 0
+	all := true
 	for i := range charges {
-		p := &d.places[i]
+		p, brought := &d.places[i], 0
+		for j := range i {
+			if d.places[j].fresh && d.shards[j] == d.shards[i] {
+				brought++
+			}
+		}
 		*p = s.find(&s.shards[d.shards[i]], &charges[i], d.keys[i], now, brought)
 		all = p.judge(&charges[i], &states[i], now) && all
-		if p.fresh {
-			brought++
-		}
 	}
 	for i := range charges {
 		s.settle(&s.shards[d.shards[i]], &d.places[i], &charges[i], &states[i], now, take && all)
@@ -273,8 +285,9 @@ func (s *MemoryStore) Usage() (windows int, bytes int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		windows += len(sh.own.entries) + len(sh.spilled.entries)
-		bytes += sh.bytes + int64(len(sh.spilled.entries))*keyBytes
+		shared := len(sh.spilled[0].entries) + len(sh.spilled[1].entries)
+		windows += len(sh.own.entries) + shared
+		bytes += sh.bytes + int64(shared)*keyBytes
 		sh.mu.Unlock()
 	}
 	return windows, bytes

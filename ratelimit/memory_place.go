@@ -14,25 +14,27 @@ type place struct {
 }
 
 // find returns the place of a charge, when the decision brings brought other
-// new keys. A key that has no window of its own is counted in its network's
-// overflow while that holds anything, since the key's own hits may be among
-// what is counted there.
+// new keys to the shard. A key that has no window of its own is counted in its
+// network's overflow while that holds anything, since the key's own hits may be
+// among what is counted there.
 func (s *MemoryStore) find(sh *shard, c *Charge, k key, now int64, brought int) place {
 	if i := sh.own.find(k); i >= 0 {
 		return place{w: sh.own.entries[i].w, k: k, at: i}
 	}
 	full := sh.bytes+int64(brought+1)*keyBytes > s.ownBytes
-	if !full && len(sh.spilled.entries) == 0 {
+	which := overflowOf(c)
+	spilled := &sh.spilled[which]
+	if !full && len(spilled.entries) == 0 {
 		return place{k: k, fresh: true}
 	}
 	over := s.overflowKey(c)
-	i := sh.spilled.find(over)
+	i := spilled.find(over)
 	switch {
-	case i >= 0 && (full || sh.spilled.entries[i].w.usage(c, now) > 0):
-		return place{w: sh.spilled.entries[i].w, k: over, at: i, shared: true}
+	case i >= 0 && (full || spilled.entries[i].w.usage(c, now) > 0):
+		return place{w: spilled.entries[i].w, k: over, at: i, shared: true}
 	case !full:
 		return place{k: k, fresh: true}
-	case len(sh.spilled.entries)+brought >= s.spills:
+	case len(spilled.entries)+brought >= s.spills[which]:
 		return place{none: true, shared: true}
 	}
 	return place{k: over, shared: true, fresh: true}
@@ -94,7 +96,7 @@ func (s *MemoryStore) record(sh *shard, p *place, c *Charge, now int64) {
 	p.w = p.w.record(c, now, maxWords)
 	t := &sh.own
 	if p.shared {
-		t = &sh.spilled
+		t = &sh.spilled[overflowOf(c)]
 	}
 	switch {
 	case p.fresh:

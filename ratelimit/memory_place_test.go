@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"net/netip"
 	"testing"
@@ -135,6 +136,45 @@ func TestOneNetworkLeavesTheOverflowToOthers(t *testing.T) {
 	}
 	if _, bytes := s.Usage(); bytes > 1<<20 {
 		t.Errorf("%d bytes of a cap of 1 MiB", bytes)
+	}
+}
+
+// Nor do the users of a service take the room of newcomers by address.
+func TestNamesLeaveTheOverflowToAddresses(t *testing.T) {
+	s := newStore(t, MemoryConfig{MaxBytes: 1 << 20})
+	request := func(rules []string, who Subject) bool {
+		var cs []Charge
+		for _, rule := range rules {
+			cs = append(cs, Charge{Rule: rule, Subject: who, N: 1_000_000, Per: time.Hour, Cost: 1})
+		}
+		all, err := s.TakeAll(t.Context(), cs, make([]State, len(cs)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	for i := range uint32(50_000) {
+		a := [16]byte{0x20, 0x01, 0x0d, 0xb8}
+		binary.BigEndian.PutUint32(a[4:], i)
+		request([]string{"ip"}, Subject{Addr: netip.AddrFrom16(a)})
+	}
+	var rules []string
+	for i := range 10 {
+		rules = append(rules, fmt.Sprintf("route:/%d", i))
+	}
+	for i := range 5000 {
+		if !request(rules, Subject{Name: fmt.Sprintf("user %d", i)}) {
+			t.Fatalf("user %d was starved", i)
+		}
+	}
+	starved := 0
+	for i := range uint32(32) {
+		if !request([]string{"ip", "ip:free"}, Subject{Addr: addr(0xc0000201 + i<<16)}) {
+			starved++
+		}
+	}
+	if starved > 0 {
+		t.Errorf("%d of 32 newcomers by address were starved", starved)
 	}
 }
 

@@ -4,7 +4,9 @@ package ratelimit
 func (s *MemoryStore) tidy(sh *shard, p *place, now int64) {
 	if p.fresh || p.shared {
 		sh.bytes -= sh.own.sweep(&sh.hand, now, p.shared)
-		sh.spilled.sweep(&sh.spill, now, true)
+		for i := range sh.spilled {
+			sh.spilled[i].sweep(&sh.spill[i], now, true)
+		}
 	}
 }
 
