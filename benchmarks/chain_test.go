@@ -177,7 +177,7 @@ func durableChain(b *testing.B) (http.Handler, *http.Request) {
 
 // durableBare does nothing but wait twice for the disk and answer.
 func durableBare(b *testing.B) (http.Handler, *http.Request) {
-	g := must(newGroupCommit(filepath.Join(onDisk(b), "log")))(b)
+	g := must(newGroupCommit(filepath.Join(onDisk(b), "log"), nil))(b)
 	b.Cleanup(func() { _ = g.close() })
 	p := make([]byte, recordBytes(b))
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
