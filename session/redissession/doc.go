@@ -35,7 +35,7 @@
 //	    +pexpire +pttl +zadd +zrem +zrange
 //
 // From Redis 7.2 add +client|setinfo, or set DisableIdentity in the client's
-// options. In a Cluster add +cluster|slots +cluster|shards +command.
+// options. On a Cluster add +cluster|slots.
 //
 // # Threat model
 //

@@ -36,18 +36,33 @@ func mini(t testing.TB) place {
 	return place{client: c, admin: c, advance: srv.FastForward}
 }
 
-// acl is what the package documentation gives the service's user.
-var acl = strings.Fields("resetchannels resetkeys -@all +hello +ping +evalsha +eval +time +exists +del +get +set +mget +hget +hset +hmget +hincrby +pexpire +pttl +zadd +zrem +zrange")
+// What the package documentation gives the service's user, and what more on a
+// Cluster.
+const (
+	acl        = "resetchannels resetkeys -@all +hello +ping +evalsha +eval +time +exists +del +get +set +mget +hget +hset +hmget +hincrby +pexpire +pttl +zadd +zrem +zrange"
+	clusterACL = "+cluster|slots"
+)
 
-// real connects to a real server as a user with least privilege.
-func real(t testing.TB) place {
+func TestTheDocumentationGivesTheUserOfTheTests(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(strings.NewReplacer("//", "", "\\", "").Replace(string(doc))), " ")
+	rules, rest, _ := strings.Cut(acl, " -@all ")
+	for _, want := range []string{rules + " ~portal:* -@all " + rest + " From", "add " + clusterACL + "."} {
+		if !strings.Contains(text, want) {
+			t.Errorf("doc.go does not say %q", want)
+		}
+	}
+}
+
+// leastUser makes a user who may do no more than the rules say.
+func leastUser(t testing.TB, admin *redis.Client, rules string) (user, password string) {
 	t.Helper()
-	addr := testenv.Redis(t)
-	admin := redis.NewClient(&redis.Options{Addr: addr})
-	t.Cleanup(func() { _ = admin.Close() })
-	user, password := "sessions-"+strings.ToLower(rand.Text()[:8]), rand.Text()
+	user, password = "sessions-"+strings.ToLower(rand.Text()[:8]), rand.Text()
 	args := []any{"ACL", "SETUSER", user, "on", ">" + password}
-	for _, rule := range acl {
+	for rule := range strings.FieldsSeq(rules) {
 		args = append(args, rule)
 	}
 	for _, ns := range []string{namespace, "other"} {
@@ -56,11 +71,21 @@ func real(t testing.TB) place {
 	if err := admin.Do(t.Context(), args...).Err(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = admin.Do(context.Background(), "ACL", "DELUSER", user).Err() })
+	return user, password
+}
+
+// real connects to a real server as a user with least privilege.
+func real(t testing.TB) place {
+	t.Helper()
+	addr := testenv.Redis(t)
+	admin := redis.NewClient(&redis.Options{Addr: addr})
+	t.Cleanup(func() { _ = admin.Close() })
+	user, password := leastUser(t, admin, acl)
 	c := redis.NewClient(&redis.Options{Addr: addr, Username: user, Password: password})
 	t.Cleanup(func() {
 		_ = c.Close()
 		wipe(admin)
-		_ = admin.Do(context.Background(), "ACL", "DELUSER", user).Err()
 	})
 	if err := c.Get(t.Context(), "somebody-else").Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 		t.Fatalf("the user may read what is not its own: %v", err)
@@ -68,8 +93,8 @@ func real(t testing.TB) place {
 	return place{client: c, admin: admin, advance: age(t, admin)}
 }
 
-// cluster starts a Redis Cluster of one node: it refuses a script whose keys
-// lie in several slots, as any does.
+// cluster starts a Redis Cluster of one node, for a user with least privilege: it
+// refuses a script whose keys lie in several slots, as any does.
 func cluster(t testing.TB) place {
 	t.Helper()
 	if clusterNode.addr == "" {
@@ -77,7 +102,8 @@ func cluster(t testing.TB) place {
 	}
 	node := redis.NewClient(&redis.Options{Addr: clusterNode.addr})
 	t.Cleanup(func() { wipe(node); _ = node.Close() })
-	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{clusterNode.addr}})
+	user, password := leastUser(t, node, acl+" "+clusterACL)
+	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{clusterNode.addr}, Username: user, Password: password})
 	t.Cleanup(func() { _ = c.Close() })
 	return place{client: c, admin: node, advance: age(t, node)}
 }

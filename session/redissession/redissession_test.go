@@ -185,18 +185,18 @@ func TestReadAndWriteAreOneRoundTripEach(t *testing.T) {
 // again sends every command twice, as a client does that lost the first answer.
 type again struct{}
 
-func (again) DialHook(next redis.DialHook) redis.DialHook { return next }
-func (again) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if err := next(ctx, cmd); err != nil && !errors.Is(err, redis.Nil) {
+func (again) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (again) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (again) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if err := next(ctx, cmds); err != nil && !errors.Is(err, redis.Nil) {
 			return err
 		}
-		cmd.SetErr(nil)
-		return next(ctx, cmd)
+		for _, cmd := range cmds {
+			cmd.SetErr(nil)
+		}
+		return next(ctx, cmds)
 	}
-}
-func (again) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
 }
 
 func TestTrap_ACommandThatIsSentAgainCountsTwice(t *testing.T) {
@@ -296,14 +296,12 @@ type firstAnswer struct {
 	seen chan struct{}
 }
 
-func (f *firstAnswer) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (f *firstAnswer) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (f *firstAnswer) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 func (f *firstAnswer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-func (f *firstAnswer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		err := next(ctx, cmd)
-		if _, is := cmd.(*redis.Cmd); is && err == nil {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if err == nil {
 			f.once.Do(func() { close(f.seen) })
 		}
 		return err

@@ -11,11 +11,20 @@ import (
 // GODEBUG=fips140=only; a test holds it to the source.
 type script struct{ source, sha1 string }
 
-// run asks Redis to run the script, and sends it only if Redis lacks it.
-func (s script) run(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
-	cmd := c.EvalSha(ctx, s.sha1, keys, args...)
+// run asks Redis to run the script, and sends it only if Redis lacks it. Each
+// call is a pipeline of one: before a plain command a client of a Cluster asks a
+// server about all commands, for up to 5 s whatever the deadline, which it does
+// not before pipelines (go-redis 9.23).
+func (s script) run(ctx context.Context, c redis.UniversalClient, keys []string, args ...any) (cmd *redis.Cmd) {
+	_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error { // cmd has its error
+		cmd = p.EvalSha(ctx, s.sha1, keys, args...)
+		return nil
+	})
 	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-		return c.Eval(ctx, s.source, keys, args...)
+		_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error {
+			cmd = p.Eval(ctx, s.source, keys, args...)
+			return nil
+		})
 	}
 	return cmd
 }

@@ -21,8 +21,8 @@ type Config struct {
 	_ [0]func()
 
 	// Client talks to Redis 6.2 or later, to a Sentinel or to a Cluster; the
-	// caller makes and closes it, and sets its TLS, user and timeouts. nil is
-	// a fault.
+	// caller makes and closes it, and sets its TLS, user and timeouts. It must
+	// not read from replicas, which may not know of a logout. nil is a fault.
 	Client redis.UniversalClient
 
 	// Namespace is what every key begins with: 1 to 64 letters, digits, dots,
@@ -56,6 +56,9 @@ func New(cfg Config) (*Store, error) {
 		c.Missing("Client", "is nil", "pass a client from redis.NewClient or redis.NewClusterClient")
 	} else {
 		c.NilInside("Client", cfg.Client, "pass a client that was made")
+		if cc, ok := cfg.Client.(*redis.ClusterClient); ok && cc != nil && cc.Options().ReadOnly {
+			c.Add("Client", "ReadOnly true", "asks replicas, which may not know of a logout yet, and waits for seconds when a server hangs", "clear ReadOnly, RouteByLatency and RouteRandomly in its options")
+		}
 	}
 	switch {
 	case cfg.Namespace == "":
