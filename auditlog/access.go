@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,7 +21,8 @@ type AccessConfig struct {
 	// but Outcome. Inside a mux, r.PathValue works. Origin.IP, RequestID and
 	// TraceParent are filled in from [hardening.ClientOf] where it leaves them
 	// empty. Its error refuses the request: as it is if it is a
-	// [hardening.Problem], else with 503. Its panic is reported like an error and
+	// [hardening.Problem], as 401 where nobody is logged in, else with 503, and so
+	// does an Event that Record would refuse. Its panic is reported like an error and
 	// goes up. Mandatory.
 	Describe func(r *http.Request) (Event, error)
 
@@ -143,9 +145,14 @@ func (a *Access) outcome(ctx context.Context, ev Event, attempt int64, rw *respw
 }
 
 func (a *Access) refuse(w http.ResponseWriter, r *http.Request, name string, err error) {
-	a.log.report.lost(r.Context(), name, err)
 	var p *hardening.Problem
-	if !errors.As(err, &p) {
+	if name == "" {
+		name = "a request to " + cmp.Or(r.Pattern, "a route")
+	}
+	if !errors.As(err, &p) || p.Status >= 500 { // else a refusal as Describe wants it: anyone can get one
+		a.log.report.lost(r.Context(), name, err)
+	}
+	if p == nil {
 		p = &hardening.Problem{
 			Status: http.StatusServiceUnavailable, Title: "Access can not be recorded",
 			Detail: "Nothing was shown or changed. Try again in a moment.", Err: err,

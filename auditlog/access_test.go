@@ -189,3 +189,30 @@ func TestTheOutcomeOfAConnectionThatWasTakenOver(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 }
+
+// Anyone can come without a login: that must not ring an alarm.
+func TestARefusalOfDescribesOwnIsNoLostEvent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		path string
+		told int
+		says string
+	}{
+		"a Problem of 404": {"/patients/nobody", 0, ""},
+		"an error":         {"/patients/broken", 1, "GET /patients/{patient}"},
+		"an invalid event": {"/patients/invalid", 1, SensitiveRead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig(privateDir(t))
+			told := 0
+			cfg.OnError = func(error) { told++ }
+			var said *lockedBuffer
+			cfg.ErrorLog, said = quiet()
+			l := open(t, cfg)
+			h := accessMux(t, l, func(http.ResponseWriter, *http.Request) { t.Error("the handler ran") })
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", tt.path, nil))
+			if told != tt.told || !strings.Contains(said.String(), tt.says) || tt.told == 0 && said.String() != "" {
+				t.Errorf("told %d times; said %s", told, said)
+			}
+		})
+	}
+}

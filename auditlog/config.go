@@ -40,7 +40,8 @@ type Config struct {
 
 	// Dir is the directory of the log, of this log alone. It is created with
 	// mode 0700; an existing one that others can enter is refused. There is no
-	// default, because only you know which disk outlives the process.
+	// default, because only you know which disk outlives the process. In a test:
+	// filepath.Join(t.TempDir(), "audit").
 	Dir string
 
 	// KeyFile is the file of the signing key, created with mode 0600. Default:

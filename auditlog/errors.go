@@ -24,6 +24,9 @@ var (
 	// ErrNoRecord is returned by [Prove] for a number that no record has, or has
 	// any more.
 	ErrNoRecord = errors.New("auditlog: there is no such record")
+	// ErrAnchor is returned by [Verify] for a [VerifyOptions].Anchor that is no
+	// checkpoint of the log.
+	ErrAnchor = errors.New("auditlog: the anchor is no checkpoint of this log")
 	// ErrLocked is returned by [Open] while another process has the log open.
 	ErrLocked = errors.New("auditlog: another writer has this log open")
 	// ErrTampered is returned by [Open] if what stands in the log was not

@@ -32,9 +32,13 @@ import (
 //	object         Object.ID           room          Origin.Service
 //	                                   instance      Origin.Service, behind a slash
 //
-// All others are kept, redacted, as Attrs. Action and Outcome have a default
-// for each name. A mandatory field that is missing does not lose the record:
-// the entry names it in Missing, and ErrorLog is told, at most once a minute.
+// All others are kept, redacted, as Attrs. Without action and outcome the name
+// says them: sensitive_read is R, what ends in _fail is a failure, what names a
+// refusal or an attack is denied, all else is E and success. An outcome in another
+// word than the three is never taken for a success: it counts as missing. A
+// mandatory field that is missing does not lose
+// the record: the entry names it in Missing, and ErrorLog is told, at most once a
+// minute. Use the constants: a misspelt name is an ordinary record.
 //
 // Cancelling the context given to a log call does not stop the event.
 func (l *Log) Handler() slog.Handler { return &handler{log: l, next: l.next} }
@@ -132,6 +136,13 @@ type builder struct {
 	r              *Redactor
 	seen           map[string]bool
 	room, instance string
+	strange        bool // there is a word for the outcome that is not known
+}
+
+// actions are the words for actions, which may be written in either case.
+var actions = map[string]Action{
+	"c": Create, "r": Read, "u": Update, "d": Delete, "e": Execute,
+	"create": Create, "read": Read, "update": Update, "delete": Delete, "execute": Execute,
 }
 
 func (b *builder) take(attrs []slog.Attr) {
@@ -182,18 +193,16 @@ func (b *builder) field(a slog.Attr) bool {
 	case event.KeyTraceParent:
 		to = &e.TraceParent
 	case event.KeyAction:
-		switch x := Action(b.text(a.Value)); x {
-		case Create, Read, Update, Delete, Execute:
-			e.Action = x
-			return true
-		}
-		return false
+		x, known := actions[strings.ToLower(b.text(a.Value))]
+		e.Action = x
+		return known
 	case event.KeyOutcome:
-		switch x := Outcome(b.text(a.Value)); x {
+		switch x := Outcome(strings.ToLower(b.text(a.Value))); x {
 		case Success, Failure, Denied:
 			e.Outcome = x
 			return true
 		}
+		b.strange = true
 		return false
 	case event.KeyClient:
 		return b.client(b.text(a.Value))
@@ -240,8 +249,8 @@ func (b *builder) finish() (*Event, []string) {
 	if e.Action == "" {
 		e.Action = actionOf(e.Type)
 	}
-	if e.Outcome == "" {
-		e.Outcome = outcomeOf(e.Type)
+	if x := outcomeOf(e.Type); e.Outcome == "" && (x != Success || !b.strange) {
+		e.Outcome = x
 	}
 	if y := e.Time.UTC().Year(); y < 1970 || y > 9999 {
 		e.Time = time.Time{} // no time at which anything was recorded: the log's own will do

@@ -164,3 +164,30 @@ func TestAnEventWithoutMandatoryFieldsIsKeptAndSaidSo(t *testing.T) {
 		t.Errorf("%d lines: %s", n, said)
 	}
 }
+
+// What was "refused" or "Denied" must not stand as a success.
+func TestAnOutcomeInAnotherWordIsNoSuccess(t *testing.T) {
+	cfg := testConfig(privateDir(t))
+	var said *lockedBuffer
+	cfg.ErrorLog, said = quiet()
+	l := open(t, cfg)
+	log := slog.New(l.Handler())
+	wants := map[string]Outcome{"denied": Denied, "Denied": Denied, "FAILURE": Failure, "success": Success, "refused": "", "attempted": "", "": "", "banana": ""}
+	for word := range wants {
+		log.Info(SensitiveRead, "actor", "vermeer", "object_type", "file", "object", word, "action", "Read", "outcome", word)
+	}
+	for _, e := range entries(t, l, Filter{}) {
+		want := wants[e.Object.ID]
+		if e.Outcome != want || e.Action != Read || slices.Contains(e.Missing, "Outcome") != (want == "") {
+			t.Errorf("%q: %q, missing %v", e.Object.ID, e.Outcome, e.Missing)
+		}
+	}
+	if !strings.Contains(said.String(), "lacks Outcome") {
+		t.Errorf("said %s", said)
+	}
+	log.Info(AuthzFail, "actor", "vermeer", "object_type", "file", "outcome", "refused")
+	all := entries(t, l, Filter{})
+	if e := all[len(all)-1]; e.Outcome != Denied || len(e.Missing) != 0 {
+		t.Errorf("%+v", e)
+	}
+}

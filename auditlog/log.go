@@ -111,6 +111,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		return nil, err
 	}
 	lockFile, err := lock(filepath.Join(cfg.Dir, lockName))
+	if errors.Is(err, ErrLocked) {
+		return nil, fmt.Errorf("%w: %s; one process writes to a log: stop the other one, or name another directory", err, cfg.Dir)
+	}
 	if err != nil {
 		return nil, err
 	}

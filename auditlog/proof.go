@@ -113,7 +113,11 @@ func (p *Proof) Check() error {
 		hashes = append(hashes, h)
 	}
 	cp := checkpoint{note: signed}
-	if err := cp.open(v, v.Name()); err != nil {
+	err = cp.open(v, v.Name())
+	if errors.Is(err, errForeignKey) {
+		return fmt.Errorf("%w: the proof's checkpoint is not signed by it; the key is that of the checkpoint's epoch, not the one with which the log began", ErrKey)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrTampered, err)
 	}
 	if seq >= cp.size {

@@ -16,13 +16,15 @@ import (
 // machine's disk.
 type DirReplica struct{ dir string }
 
-// NewDirReplica returns a replica in dir, which is made if need be.
+// NewDirReplica returns a replica in dir, which must exist: where dir is below a
+// mount point and the disk is not mounted, nothing is replicated to the disk
+// under it instead.
 func NewDirReplica(dir string) (*DirReplica, error) {
 	if dir == "" {
 		return nil, errors.New("auditlog: a replica needs a directory")
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("auditlog: %w", err)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("auditlog: there is no directory %s to replicate to; mount its disk, or make it once with mode 0700", dir)
 	}
 	return &DirReplica{dir}, nil
 }

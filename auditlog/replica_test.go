@@ -97,6 +97,10 @@ func TestWhatIsAcknowledgedIsAtTheReplica(t *testing.T) {
 
 func TestAReplicaInADirectoryIsALog(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "copy")
+	if _, err := NewDirReplica(dir); err == nil { // as below a mount point without its disk
+		t.Error("a directory that is not there is taken")
+	}
+	must(t, os.Mkdir(dir, 0o700))
 	r, err := NewDirReplica(dir)
 	must(t, err)
 	cfg := testConfig(privateDir(t))

@@ -121,7 +121,7 @@ type chain struct {
 func newChain(key string) (*chain, error) {
 	v, err := note.NewVerifier(key)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the verifier key is malformed", ErrKey)
+		return nil, fmt.Errorf("%w: the verifier key is malformed; it is the text that Log.VerifierKey gave, name+hash+key, not the name of a file", ErrKey)
 	}
 	c := &chain{key: key, origin: v.Name()}
 	if err := c.read.enter(epoch{0, key}, c.origin); err != nil {

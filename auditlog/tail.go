@@ -88,6 +88,8 @@ func (l *Log) Tail(cfg TailConfig) (*Tail, error) {
 	}
 	if cfg.File == "" {
 		f.Missing("File", "is not set", "name a file in a directory that outlives the process")
+	} else if within, err := filepath.Rel(l.cfg.Dir, cfg.File); err == nil && filepath.IsLocal(within) {
+		f.Add("File", cfg.File, "is in the directory of the log, which is for the log alone", "name a file beside that directory")
 	}
 	switch {
 	case cfg.Every == 0:

@@ -122,9 +122,10 @@ func (c *chain) verify(ctx context.Context, dir string, start beginning, opts Ve
 	}
 	if f != nil {
 		r.fault(f)
-		return r, nil
 	}
-	r.age(opts.MaxAge)
+	if f == nil || f.status == StatusTornTail {
+		r.age(opts.MaxAge)
+	}
 	return r, nil
 }
 

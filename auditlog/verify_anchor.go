@@ -19,7 +19,7 @@ func newAnchored(text []byte, c *chain) (*anchoredAt, error) {
 	signed, _, ok := strings.Cut(string(text), "\n\n")
 	a.cp.note = text
 	if err := a.cp.parse(signed+"\n", c.origin); !ok || err != nil || a.cp.size < 1 {
-		return nil, fmt.Errorf("auditlog: VerifyOptions.Anchor is no checkpoint of the log %s", c.origin)
+		return nil, fmt.Errorf("%w: it is empty, damaged, or of another log than %s", ErrAnchor, c.origin)
 	}
 	return a, nil
 }

@@ -312,3 +312,34 @@ func TestVerifyingWhileSegmentsArePruned(t *testing.T) {
 	close(stop)
 	must(t, <-done)
 }
+
+// Whoever cuts the newest records off can leave some bytes, as a crash does: the
+// age still tells.
+func TestATornTailHidesNoAge(t *testing.T) {
+	cfg := testConfig(privateDir(t))
+	l := open(t, cfg)
+	record(t, l, read("p"))
+	must(t, l.Close())
+	must(t, appendTo(l.live.path, "R 4 half"))
+	r, err := Verify(t.Context(), cfg.Dir, l.first, VerifyOptions{MaxAge: time.Nanosecond})
+	must(t, err)
+	if r.Status != StatusStale || r.TornBytes != 8 || !strings.Contains(r.Reason, "old") || !strings.Contains(r.Reason, "8 bytes") {
+		t.Errorf("%+v", r)
+	}
+	r, err = Verify(t.Context(), cfg.Dir, l.first, VerifyOptions{MaxAge: time.Hour})
+	must(t, err)
+	if r.Status != StatusTornTail {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestATailsFileIsNotInTheDirectoryOfTheLog(t *testing.T) {
+	l := open(t, testConfig(privateDir(t)))
+	sink := sinkFunc(func(context.Context, []Line) error { return nil })
+	for _, file := range []string{"place", "sub/place"} {
+		if tail, err := l.Tail(TailConfig{Sink: sink, File: filepath.Join(l.cfg.Dir, file)}); err == nil {
+			t.Errorf("%s is taken", file)
+			_ = tail.Close()
+		}
+	}
+}

@@ -13,7 +13,7 @@ type Status string
 const (
 	StatusOK           Status = "ok"
 	StatusTornTail     Status = "torn-tail"     // behind the last checkpoint stand bytes that no checkpoint covers
-	StatusStale        Status = "stale"         // ok, but older than VerifyOptions.MaxAge: newer records may have been cut off
+	StatusStale        Status = "stale"         // ok or torn, but older than VerifyOptions.MaxAge: newer records may have been cut off
 	StatusBehindAnchor Status = "behind-anchor" // an anchor saw records that are not there
 	StatusUnverifiable Status = "unverifiable"  // not with this key or this version of the library
 	StatusTampered     Status = "tampered"      // changed after it was written
@@ -87,16 +87,21 @@ func (r *VerifyReport) gone(start beginning, anchor *anchoredAt) {
 	}
 }
 
-// age holds the newest record against the limit; 0 is none.
+// age holds the newest record against the limit; 0 is none. Also behind a torn
+// tail: whoever cut the newest records off could leave one.
 func (r *VerifyReport) age(limit time.Duration) {
+	torn := ""
+	if r.Status == StatusTornTail {
+		torn = "; and " + r.Reason
+	}
 	switch age := time.Since(r.Newest); {
 	case limit == 0:
 	case age > limit:
 		r.Status = StatusStale
-		r.Reason = fmt.Sprintf("the newest record is %v old, more than %v: nothing happened since, or newer records were removed", age.Round(time.Second), limit)
+		r.Reason = fmt.Sprintf("the newest record is %v old, more than %v: nothing happened since, or newer records were removed", age.Round(time.Second), limit) + torn
 	case age < -limit:
 		r.Status = StatusStale
-		r.Reason = fmt.Sprintf("the newest record is dated %v from now: its clock or this one is wrong, and its age says nothing", -age.Round(time.Second))
+		r.Reason = fmt.Sprintf("the newest record is dated %v from now: its clock or this one is wrong, and its age says nothing", -age.Round(time.Second)) + torn
 	}
 }
 

@@ -23,8 +23,10 @@ Checks every byte of an audit log with its public verifier key. Needs no
 secret and changes nothing; also on a copy, or while the log is written.
 
 exit status: 0 ok, 1 tampered, or records that the anchor saw are missing,
-             2 torn tail, 3 unverifiable, also for a malformed key, 4 stale,
-             64 wrong usage, 74 the directory or the anchor cannot be read
+             2 torn tail, 3 unverifiable: a malformed key, no segment in the
+             directory, a newer format, 4 stale, 64 wrong usage,
+             65 the anchor is no checkpoint of the log,
+             74 the directory or the anchor cannot be read
 `
 
 // auditExit maps what verification found to the exit status.
@@ -140,8 +142,9 @@ C2SP tlog-proof, for whoever has no access to the rest. Beside it go the record
 and the verifier key of its checkpoint: with -out, to FILE, FILE.record and
 FILE.key.
 
-exit status: 0 ok, 1 tampered, 3 not this log's key, 64 wrong usage,
-             65 there is no such record, 74 a file cannot be read or written
+exit status: 0 ok, also with a torn tail, 1 tampered, 3 not this log's key,
+             64 wrong usage, 65 there is no such record,
+             74 a file cannot be read or written
 
 audit check-proof checks it.
 `
@@ -180,12 +183,13 @@ const auditCheckProofUsage = `usage: hardening audit check-proof -proof FILE -ke
 
 Checks a proof that audit prove made: that the log to which KEY belongs held
 the record when it signed the checkpoint. Needs nothing of the log. KEY is the
-key of the checkpoint's epoch, which audit verify prints; take it from whoever
-verified the log, not from whoever hands you the proof.
+key of the checkpoint's epoch: what stands in the .key file that audit prove
+wrote, having verified the log. Take it from whoever ran that, not from whoever
+hands you the proof. Audit verify prints the newest epoch's.
 
-exit status: 0 the record was in the log, 1 it was not, or the signature is of
-             another key, 3 malformed key, 64 wrong usage, 65 the file holds
-             no proof, 74 a file cannot be read
+exit status: 0 the record was in the log, 1 it was not, 3 malformed key, or not
+             that of the epoch, 64 wrong usage, 65 the file holds no proof,
+             74 a file cannot be read
 `
 
 func auditCheckProof(_ context.Context, args []string, stdout, stderr io.Writer) int {
@@ -290,8 +294,10 @@ func auditFailed(stderr io.Writer, err error) int {
 		return auditExit[auditlog.StatusUnverifiable]
 	case errors.Is(err, auditlog.ErrNoRecord):
 		return exitData
+	case errors.Is(err, auditlog.ErrAnchor):
+		return exitData
 	}
-	for range hardening.Faults(err) {
+	if fault := (*hardening.ConfigError)(nil); errors.As(err, &fault) {
 		return exitUsage
 	}
 	return exitIO

@@ -120,7 +120,7 @@ func TestAuditStatusesOfWrongArguments(t *testing.T) {
 		"verify: malformed key":    {3, []string{"verify", "-dir", dir, "-key", "x"}},
 		"verify: negative age":     {64, []string{"verify", "-dir", dir, "-key", key, "-max-age", "-1h"}},
 		"verify: no directory":     {74, []string{"verify", "-dir", filepath.Join(dir, "x"), "-key", key}},
-		"verify: empty anchor":     {74, []string{"verify", "-dir", dir, "-key", key, "-anchor", os.DevNull}},
+		"verify: empty anchor":     {65, []string{"verify", "-dir", dir, "-key", key, "-anchor", os.DevNull}},
 		"prove: malformed key":     {3, []string{"prove", "-dir", dir, "-key", "x", "-seq", "0"}},
 		"prove: no directory":      {74, []string{"prove", "-dir", filepath.Join(dir, "x"), "-key", key, "-seq", "0"}},
 		"check-proof: no argument": {64, []string{"check-proof"}},
@@ -155,7 +155,7 @@ func TestAuditCheckProof(t *testing.T) {
 	}{
 		"as it is":       {0, []string{"-proof", proof, "-key", newest}},
 		"another record": {1, []string{"-proof", proof, "-key", newest, "-record", other}},
-		"another key":    {1, []string{"-proof", proof, "-key", foreign}},
+		"another key":    {3, []string{"-proof", proof, "-key", foreign}},
 		"malformed key":  {3, []string{"-proof", proof, "-key", "x"}},
 		"no proof":       {65, []string{"-proof", other, "-key", newest, "-record", other}},
 	} {

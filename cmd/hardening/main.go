@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -69,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	out, status := stderr, exitUsage
-	if len(args) == 1 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
+	if len(args) > 0 && slices.Contains([]string{"help", "-h", "--help"}, args[len(args)-1]) {
 		out, status = stdout, exitOK
 	} else if len(args) > 0 {
 		fmt.Fprintf(stderr, "hardening: there is no command %q\n\n", strings.Join(args[:min(len(args), 2)], " "))
