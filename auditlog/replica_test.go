@@ -61,6 +61,9 @@ func TestWhatIsAcknowledgedIsAtTheReplica(t *testing.T) {
 				want = want[:l.extent.bytes]
 			}
 			l.mu.Unlock()
+			if !strings.Contains(string(want), "\nR ") {
+				continue // begun behind the last record: nothing in it was acknowledged yet
+			}
 			if string(got) != string(want) {
 				t.Fatalf("%s: the replica has %d bytes of %d", segmentName(first), len(got), len(want))
 			}
