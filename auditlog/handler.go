@@ -36,9 +36,9 @@ import (
 // says them: sensitive_read is R, what ends in _fail is a failure, what names a
 // refusal or an attack is denied, all else is E and success. An outcome in another
 // word than the three is never taken for a success: it counts as missing. A
-// mandatory field that is missing does not lose
-// the record: the entry names it in Missing, and ErrorLog is told, at most once a
-// minute. Use the constants: a misspelt name is an ordinary record.
+// mandatory field that is missing does not lose the record: the entry names it in
+// Missing, and ErrorLog is told, at most once a minute. Use the constants: a
+// misspelt name is an ordinary record.
 //
 // Cancelling the context given to a log call does not stop the event.
 func (l *Log) Handler() slog.Handler { return &handler{log: l, next: l.next} }

@@ -86,7 +86,7 @@ func prove(ctx context.Context, dir, key string, seq int64) (*Proof, error) {
 
 // Check verifies the proof: that the log which Key belongs to contained Record,
 // at the place that Text gives, when it signed the checkpoint. It returns
-// [ErrKey] if Key is malformed, [ErrTampered] if the signature is not of Key or
+// [ErrKey] if Key is malformed or did not sign the checkpoint, [ErrTampered] if
 // the record is another, and a plain error if Text is no proof. It needs
 // nothing but the three fields, and is safe for concurrent use.
 func (p *Proof) Check() error {

@@ -4,8 +4,9 @@ import (
 	"strings"
 )
 
-// email matches around the '@' that is spelt in n bytes at i (RFC 5321, without quoted local parts and
-// without the signs that RFC 5322 allows in theory: they separate words here).
+// email matches around the '@' that is spelt in n bytes at i (RFC 5321, without
+// quoted local parts and without the signs that RFC 5322 allows in theory: they
+// separate words here).
 func email(s string, from, i, n int) (match, bool) {
 	at := i + n - 1
 	start := i

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/inovy/hardening/internal/shapes"
 )
 
 // number looks at the digits s[i:end], which no digit precedes.
@@ -46,33 +48,9 @@ func (sc *scanner) personal(i, end int) (match, bool) {
 }
 
 // behindEscape reports whether an escape ends before s[i], whose last character
-// is no part of what follows: "\n", "\u003d", "%3D", "%253D", "%5Cn".
+// is no part of what follows.
 func behindEscape(s string, i int) bool {
-	switch {
-	case i >= 3 && isHex(s[i-2:i]) && percentBefore(s, i-2):
-		return true
-	case i >= 2 && s[i-1]|0x20 >= 'a' && s[i-1]|0x20 <= 'z' && backslashBefore(s, i-1):
-		return true
-	}
-	return i >= 6 && s[i-5] == 'u' && isHex(s[i-4:i]) && backslashBefore(s, i-5)
-}
-
-// percentBefore reports whether '%' stands before s[i], itself escaped or not.
-func percentBefore(s string, i int) bool {
-	for range 4 {
-		if i < 1 || s[i-1] == '%' {
-			return i > 0
-		}
-		if i < 2 || s[i-2:i] != "25" {
-			return false
-		}
-		i -= 2
-	}
-	return false
-}
-
-func backslashBefore(s string, i int) bool {
-	return i >= 1 && s[i-1] == '\\' || i >= 3 && s[i-2] == '5' && s[i-1]|0x20 == 'c' && percentBefore(s, i-2)
+	return shapes.BehindEscape(s, i, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 }
 
 func isHex(s string) bool {

@@ -72,7 +72,11 @@ func (w *walker) reflect(v any, rv reflect.Value, depth int, safe bool) any {
 func spoken(v any) (string, bool) {
 	switch x := v.(type) {
 	case fmt.Formatter:
-		return fmt.Sprintf("%+v", x), true
+		s := fmt.Sprintf("%+v", x)
+		if strings.Contains(s, "(PANIC=") { // fmt caught one and shows its value, which may be anything
+			return typeName(v, "panicked"), true
+		}
+		return s, true
 	case fmt.Stringer:
 		return x.String(), true
 	}

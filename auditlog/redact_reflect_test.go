@@ -227,3 +227,23 @@ func TestThePartsOfAPairBelongTogether(t *testing.T) {
 		}
 	}
 }
+
+type (
+	formatPanics string
+	stringPanics string
+)
+
+func (f formatPanics) Format(fmt.State, rune) { panic(string(f)) }
+func (s stringPanics) String() string         { panic(string(s)) }
+
+// fmt shows the value of a panic that it has caught, and that may be the secret.
+func TestAMethodThatPanicsWithItsValueDoesNotShowIt(t *testing.T) {
+	const secret = "horse-battery" // of no shape that is known
+	for _, v := range []any{formatPanics(secret), stringPanics(secret), []any{formatPanics(secret)}, map[string]any{"a": formatPanics(secret)}} {
+		var out bytes.Buffer
+		slog.New(newRedactor(RedactorConfig{}).Handler(slog.NewJSONHandler(&out, nil))).Info("m", "v", v)
+		if strings.Contains(out.String(), secret) || !strings.Contains(out.String(), "panicked") {
+			t.Errorf("%T: %s", v, &out)
+		}
+	}
+}

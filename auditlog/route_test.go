@@ -235,7 +235,7 @@ type undeniable struct {
 func (u undeniable) WithAttrs([]slog.Attr) slog.Handler { return u.WithGroup("") }
 func (u undeniable) WithGroup(string) slog.Handler {
 	if u.panics {
-		panic("not implemented")
+		panic("nothing can be derived")
 	}
 	return nil
 }

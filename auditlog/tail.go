@@ -88,7 +88,7 @@ func (l *Log) Tail(cfg TailConfig) (*Tail, error) {
 	}
 	if cfg.File == "" {
 		f.Missing("File", "is not set", "name a file in a directory that outlives the process")
-	} else if within, err := filepath.Rel(l.cfg.Dir, cfg.File); err == nil && filepath.IsLocal(within) {
+	} else if isWithin(l.cfg.Dir, cfg.File) {
 		f.Add("File", cfg.File, "is in the directory of the log, which is for the log alone", "name a file beside that directory")
 	}
 	switch {
@@ -123,6 +123,19 @@ func (l *Log) Tail(cfg TailConfig) (*Tail, error) {
 	t.cancel = cancel
 	go t.run(ctx)
 	return t, nil
+}
+
+// isWithin reports whether path names something in dir, one of them relative or not.
+func isWithin(dir, path string) bool {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return false
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return false
+	}
+	rest, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rest)
 }
 
 // Close stops copying. What has not been sent is sent by the next Tail.

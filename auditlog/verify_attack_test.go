@@ -336,8 +336,9 @@ func TestATornTailHidesNoAge(t *testing.T) {
 func TestATailsFileIsNotInTheDirectoryOfTheLog(t *testing.T) {
 	l := open(t, testConfig(privateDir(t)))
 	sink := sinkFunc(func(context.Context, []Line) error { return nil })
-	for _, file := range []string{"place", "sub/place"} {
-		if tail, err := l.Tail(TailConfig{Sink: sink, File: filepath.Join(l.cfg.Dir, file)}); err == nil {
+	t.Chdir(filepath.Dir(l.cfg.Dir))
+	for _, file := range []string{filepath.Join(l.cfg.Dir, "place"), filepath.Join(l.cfg.Dir, "sub/place"), filepath.Base(l.cfg.Dir) + "/place"} {
+		if tail, err := l.Tail(TailConfig{Sink: sink, File: file}); err == nil {
 			t.Errorf("%s is taken", file)
 			_ = tail.Close()
 		}

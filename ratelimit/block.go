@@ -90,7 +90,7 @@ func (l *Limiter) Block(ctx context.Context, who Identity, until time.Time, reas
 		if err = l.shared.Block(ctx, who, until); err == nil {
 			delete(next, who) // the store knows
 		} else {
-			err = errors.Join(fmt.Errorf("ratelimit: the block holds on this node only, call Block again: the other nodes could not be told: %w", err),
+			err = errors.Join(fmt.Errorf("ratelimit: the other nodes could not be told; call Block again until it returns nil: %w", err),
 				record(event.OutcomeFailure, slog.String(event.KeyError, clip(err.Error()))))
 		}
 	}

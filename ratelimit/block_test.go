@@ -130,3 +130,24 @@ func TestABlockIsRecordedBeforeItTakesEffect(t *testing.T) {
 		t.Error("a nil handler was accepted")
 	}
 }
+
+// A service may take the route from what a client sends. For who is blocked too an
+// unknown one is an error, or each would have an event and a counter of its own.
+func TestAnUnknownRouteOfABlockedUserIsNoEvent(t *testing.T) {
+	var log bytes.Buffer
+	seen := 0
+	l := newLimiter(t, ratelimit.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Observe: func(ratelimit.Event) { seen++ }})
+	if err := l.Block(t.Context(), ratelimit.Identity{User: "eve"}, time.Now().Add(time.Hour), "incident"); err != nil {
+		t.Fatal(err)
+	}
+	log.Reset()
+	for i := range 100 {
+		d, err := l.Take(t.Context(), ratelimit.Request{Identity: ratelimit.Identity{User: "eve"}, Route: "/" + strconv.Itoa(i)})
+		if !errors.Is(err, ratelimit.ErrRoute) || d.Allowed {
+			t.Fatalf("%+v, %v", d, err)
+		}
+	}
+	if log.Len() > 0 || seen != 0 {
+		t.Errorf("%d decisions observed; %s", seen, &log)
+	}
+}

@@ -100,9 +100,9 @@ type Config struct {
 	// Logger gets excess_rate_limit_exceeded for refusals, and rate_limit_near
 	// when an admitted request leaves 20 % or less of the limit that binds it, if
 	// that is 10 or more: each at most once in ten seconds for each policy and
-	// route, with the count since. Likewise
-	// store_degraded when Identify or the store fails, and input_validation_fail for
-	// an unknown tier. nil = slog.Default() at that moment.
+	// route, with the count since. Likewise store_degraded when Identify or the
+	// store fails, and input_validation_fail for an unknown tier. nil =
+	// slog.Default() at that moment.
 	Logger *slog.Logger
 }
 

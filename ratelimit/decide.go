@@ -25,6 +25,9 @@ func (l *Limiter) work() *work {
 
 func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision) (*policy, error) {
 	if left, ok := l.blocked(ctx, &r.Identity); ok {
+		if !l.knownRoute(r.Route) { // events and metrics are told apart by it
+			return nil, fmt.Errorf("%w: %.80q", ErrRoute, r.Route)
+		}
 		*d = Decision{Policy: policyBlocked, Violated: []string{policyBlocked}, RetryAfter: left, ResetAfter: left}
 		return nil, nil
 	}

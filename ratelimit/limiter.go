@@ -168,6 +168,11 @@ func (l *Limiter) knownTier(name string) bool {
 	return slices.ContainsFunc(l.tiers, func(t tier) bool { return t.name == name })
 }
 
+// knownRoute reports whether a route has that pattern; none is known too.
+func (l *Limiter) knownRoute(pattern string) bool {
+	return pattern == "" || slices.ContainsFunc(l.routes, func(r route) bool { return r.pattern == pattern })
+}
+
 // subject is who a request is counted for: its user, or its address without one.
 func (l *Limiter) subject(r *Request) Subject {
 	if r.User != "" {

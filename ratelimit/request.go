@@ -39,7 +39,9 @@ func (l *Limiter) take(ctx context.Context, r *Request, requestID string, d *Dec
 	}
 	binding, err := l.decide(ctx, r, true, d)
 	if err != nil {
-		l.events.storeFailed(ctx, err)
+		if !errors.Is(err, ErrRoute) { // which is the caller's mistake, and no store's
+			l.events.storeFailed(ctx, err)
+		}
 		return nil, err
 	}
 	if !d.Allowed && l.cfg.DangerouslyReportOnly && d.Policy != policyBlocked {

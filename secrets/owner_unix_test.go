@@ -11,6 +11,7 @@ import (
 
 	"github.com/inovy/hardening"
 	"github.com/inovy/hardening/internal/filepoll"
+	"github.com/inovy/hardening/internal/testenv"
 	"github.com/inovy/hardening/secrets"
 )
 
@@ -71,7 +72,7 @@ func TestAFileThatAnotherUserCanReplaceIsRefused(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.root && os.Geteuid() != 0 {
-				t.Skip("only root can give a file away")
+				testenv.Missing(t, "only root can give a file away")
 			}
 			dir := t.TempDir()
 			if filepoll.InMemory(dir) {

@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	out, status := stderr, exitUsage
-	if len(args) > 0 && slices.Contains([]string{"help", "-h", "--help"}, args[len(args)-1]) {
+	if asksHelp(args) {
 		out, status = stdout, exitOK
 	} else if len(args) > 0 {
 		fmt.Fprintf(stderr, "hardening: there is no command %q\n\n", strings.Join(args[:min(len(args), 2)], " "))
@@ -81,6 +81,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(out, "\nhardening COMMAND -h tells the flags and exit statuses of one.")
 	return status
+}
+
+// asksHelp reports whether args are a wish for the list of commands: "help", or
+// the first word of some and "help", in any of its spellings.
+func asksHelp(args []string) bool {
+	if len(args) == 0 || !slices.Contains([]string{"help", "-h", "--help"}, args[len(args)-1]) {
+		return false
+	}
+	return len(args) == 1 || len(args) == 2 && slices.ContainsFunc(commands, func(c command) bool { return strings.HasPrefix(c.name, args[0]+" ") })
 }
 
 // parse reads the flags of a command that takes no further arguments. status

@@ -24,7 +24,7 @@ func TestUsage(t *testing.T) {
 		args []string
 		want int
 	}{
-		{nil, 64}, {[]string{"help"}, 0}, {[]string{"audit"}, 64}, {[]string{"nonsense", "verify"}, 64},
+		{nil, 64}, {[]string{"help"}, 0}, {[]string{"audit"}, 64}, {[]string{"nonsense", "verify"}, 64}, {[]string{"nonsense", "-h"}, 64}, {[]string{"audit", "-h"}, 0}, {[]string{"audit", "nonsense", "-h"}, 64},
 		{[]string{"audit", "verify"}, 64}, {[]string{"audit", "verify", "-h"}, 0}, {[]string{"audit", "verify", "-bogus"}, 64},
 		{[]string{"audit", "verify", "-dir", "x", "-key", "y", "more"}, 64},
 		{[]string{"audit", "verify", "-dir", "/nonexistent", "-key", "y"}, 3},

@@ -166,7 +166,7 @@ func (sc *Scanner) Next(from int) (Match, bool) {
 	for i := from; i < len(s); i++ {
 		b := s[i]
 		kind := kinds[b]
-		if kind&begins != 0 && i+1 < len(s) && (before&kind&inToken == 0 || i-escape <= maxEscape && escaped(s, i)) {
+		if kind&begins != 0 && i+1 < len(s) && (before&kind&inToken == 0 || i-escape <= maxEscape && BehindEscape(s, i, "nrt")) {
 			candidates := groups[byPair[b][s[i+1]]] // no token is a single byte
 			for k := range candidates {
 				if end, ok := sc.match(candidates[k].parts, i); ok {
@@ -183,35 +183,5 @@ func (sc *Scanner) Next(from int) (Match, bool) {
 }
 
 const maxEscape = len("%25255Cu003d")
-
-// escaped reports whether an escape ends before s[i], whose last character is
-// no part of what follows: "\n" in JSON and source code, "%3D" in a URL,
-// "\u003d" in JSON, and these where they are escaped themselves: "%253D", "%5Cn".
-func escaped(s string, i int) bool {
-	switch {
-	case i >= 3 && hexDigit[s[i-2]] && hexDigit[s[i-1]] && percentBefore(s, i-2),
-		i >= 2 && (s[i-1] == 'n' || s[i-1] == 'r' || s[i-1] == 't') && backslashBefore(s, i-1):
-		return true
-	}
-	return i >= 6 && s[i-5] == 'u' && hexDigit[s[i-4]] && hexDigit[s[i-3]] && hexDigit[s[i-2]] && hexDigit[s[i-1]] && backslashBefore(s, i-5)
-}
-
-// percentBefore reports whether '%' stands before s[i], itself escaped or not.
-func percentBefore(s string, i int) bool {
-	for range 3 {
-		if i < 1 || s[i-1] == '%' {
-			return i > 0
-		}
-		if i < 2 || s[i-2:i] != "25" {
-			return false
-		}
-		i -= 2
-	}
-	return false
-}
-
-func backslashBefore(s string, i int) bool {
-	return i >= 1 && s[i-1] == '\\' || i >= 3 && s[i-2] == '5' && s[i-1]|0x20 == 'c' && percentBefore(s, i-2)
-}
 
 var hexDigit = classOf('x')

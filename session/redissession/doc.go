@@ -1,7 +1,7 @@
 // Package redissession keeps the sessions of package session in Redis, shared
 // by many nodes.
 //
-//	client := redis.NewClient(&redis.Options{Addr: "...", TLSConfig: tls.TLS()}) // verified TLS: see tlsconfig
+//	client := redis.NewClient(&redis.Options{Addr: "...", ContextTimeoutEnabled: true, TLSConfig: tls.TLS()}) // verified TLS: see tlsconfig
 //	store, err := redissession.New(redissession.Config{Client: client, Namespace: "portal"})
 //	sessions, err := session.New[Visit](session.Config{Keys: ring, Store: store})
 //

@@ -21,8 +21,10 @@ type Config struct {
 	_ [0]func()
 
 	// Client talks to Redis 6.2 or later, to a Sentinel or to a Cluster; the
-	// caller makes and closes it, and sets its TLS, user and timeouts. It must
-	// not read from replicas, which may not know of a logout. nil is a fault.
+	// caller makes and closes it, and sets its TLS, user and timeouts. Without its
+	// option ContextTimeoutEnabled a call waits as long as the client's own timeouts
+	// and retries say, whatever the deadline. It must not read from replicas, which
+	// may not know of a logout. nil is a fault.
 	Client redis.UniversalClient
 
 	// Namespace is what every key begins with: 1 to 64 letters, digits, dots,
