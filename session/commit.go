@@ -205,15 +205,14 @@ func (s *state) settle() *hardening.Problem {
 func (s *state) confirm() {
 	ctx, cancel := finish(s.r.Context())
 	defer cancel()
-	err := inCookie{s}.live(ctx, s.record.ref)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
+	switch err := (inCookie{s}).live(ctx, s.record.ref); {
 	case errors.Is(err, ErrNotFound):
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.forgetLocked()
 	case err != nil:
 		s.core.trouble(ctx, err)
-		s.failLocked(err)
+		_ = s.fail(err)
 	}
 }
 

@@ -14,21 +14,51 @@ func (s *state) load(ctx context.Context) error {
 	if s.r == nil {
 		return ErrNotWrapped
 	}
+	untold, err := s.loadOnce(ctx)
+	for _, emit := range untold {
+		emit()
+	}
+	return err
+}
+
+func (s *state) loadOnce(ctx context.Context) (untold []func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loaded {
-		return s.err
+		return nil, s.err
 	}
 	s.loaded = true
 	if err := s.find(ctx); err != nil {
 		s.failLocked(err)
 	}
-	return s.err
+	untold, s.untold = s.untold, nil
+	return untold, s.err
 }
 
 // maxAhead is how far the clocks of nodes may differ before a session from the
 // future is not believed.
 const maxAhead = 5 * time.Minute
+
+// withoutSession hides the session from what a store is called with while it is
+// looked for: a client of the store that logs, or a store, may ask for it, and
+// would wait for itself.
+func (s *state) withoutSession(ctx context.Context) context.Context {
+	return context.WithValue(ctx, contextKey{s.core}, nil)
+}
+
+func (s *state) noticeLocked(ctx context.Context, name, reason, session string) {
+	s.tellLocked(func() { s.notice(ctx, name, reason, session) })
+}
+
+func (s *state) fineLocked(ctx context.Context) {
+	if s.core.health.bad.Load() { // or every request would pay for the closure
+		s.tellLocked(func() { s.core.fine(ctx) })
+	}
+}
+
+func (s *state) troubleLocked(ctx context.Context, err error) {
+	s.tellLocked(func() { s.core.trouble(ctx, err) })
+}
 
 func (s *state) touched() bool {
 	s.mu.Lock()
@@ -71,7 +101,7 @@ func (s *state) find(ctx context.Context) error {
 		return nil
 	}
 	if !ok {
-		s.notice(ctx, event.SessionForged, "more cookies of this name than a browser sends", "")
+		s.noticeLocked(ctx, event.SessionForged, "more cookies of this name than a browser sends", "")
 		return nil
 	}
 	keys, err := s.core.keys.get()
@@ -89,14 +119,14 @@ func (s *state) find(ctx context.Context) error {
 			tok, from = t, v
 			found++
 		case forged:
-			s.notice(ctx, event.SessionForged, "bad signature under a key in force", "")
+			s.noticeLocked(ctx, event.SessionForged, "bad signature under a key in force", "")
 		}
 	}
 	switch {
 	case found == 0:
 		return nil
 	case found > 1: // someone planted a session of theirs; which one, nobody can tell
-		s.notice(ctx, event.SessionForged, "two genuine sessions under one name", "")
+		s.noticeLocked(ctx, event.SessionForged, "two genuine sessions under one name", "")
 		return nil
 	}
 	if err := s.fetch(ctx, tok); err != nil {
@@ -120,44 +150,44 @@ func (s *state) parse(name, value string) (token, verdict) {
 }
 
 func (s *state) fetch(ctx context.Context, tok token) error {
-	ref := tok.ref()
+	ref, request := tok.ref(), ctx
 	if !s.core.memory { // memory cannot hang, and need not pay for a timer
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, storeTimeout)
+		ctx, cancel = context.WithTimeout(s.withoutSession(ctx), storeTimeout)
 		defer cancel()
 	}
 	rec, err := s.records().Load(ctx, ref)
 	if errors.Is(err, ErrNotFound) {
-		s.core.fine(ctx)
-		s.notice(ctx, event.SessionUseAfterExpire, "the session is gone", s.keys.keys[0].nameOf(ref))
+		s.fineLocked(request)
+		s.noticeLocked(request, event.SessionUseAfterExpire, "the session is gone", s.keys.keys[0].nameOf(ref))
 		return nil
 	}
 	if err != nil {
-		s.core.trouble(ctx, err)
+		s.troubleLocked(request, err)
 		return err
 	}
-	s.core.fine(ctx)
+	s.fineLocked(request)
 	c, err := decode(s.keys, ref, rec.Blob, s.core.sealed())
 	if err != nil {
-		s.notice(ctx, event.CryptDecryptFail, err.Error(), s.keys.keys[0].nameOf(ref))
+		s.noticeLocked(request, event.CryptDecryptFail, err.Error(), s.keys.keys[0].nameOf(ref))
 		return nil
 	}
 	t, p := now(), s.core.cfg.Policy
 	// The policy in force decides, not the one under which the record was
 	// written: a shorter one takes effect on the sessions there are.
 	if !rec.Expires.After(t) || !c.began.Add(p.Absolute).After(t) {
-		s.notice(ctx, event.SessionExpired, "the session is over", s.keys.keys[0].nameOf(ref))
+		s.noticeLocked(request, event.SessionExpired, "the session is over", s.keys.keys[0].nameOf(ref))
 		return nil
 	}
 	if c.began.After(t.Add(maxAhead)) { // a clock was set back, or ours never was right
-		s.notice(ctx, event.SessionForged, "the session begins in the future", s.keys.keys[0].nameOf(ref))
+		s.noticeLocked(request, event.SessionForged, "the session begins in the future", s.keys.keys[0].nameOf(ref))
 		return nil
 	}
 	switch err := s.prolong(ctx, ref, &rec, p.expiry(c.began, t)); {
 	case errors.Is(err, ErrNotFound):
 		return nil
 	case err != nil:
-		s.core.trouble(ctx, err)
+		s.troubleLocked(request, err)
 		return err
 	}
 	s.record = &record{ref: ref, token: tok, version: rec.Version, expires: rec.Expires}

@@ -47,6 +47,7 @@ type state struct {
 	carried Record   // what the cookie held, or is to hold, with a CookieStore
 	made    *Ref     // a record that this request made and whose id has not left yet
 	owed    []func() // what waits for the mutator that runs: see settled
+	untold  []func() // records that wait until mu is free: see tellLocked
 }
 
 // record is what the state knows of its record in the store.
@@ -273,6 +274,10 @@ const storeTimeout = 5 * time.Second
 func finish(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 }
+
+// tellLocked keeps a record for [state.load] to emit without mu: a handler of
+// records may ask the session who the user is.
+func (s *state) tellLocked(emit func()) { s.untold = append(s.untold, emit) }
 
 // notice records abuse. It announces no change, so nothing depends on it; what
 // Audit would not take goes to Logger.

@@ -1,0 +1,86 @@
+package session_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/inovy/hardening/session"
+)
+
+// asking is a handler that adds the user to each record, as many services have
+// one.
+type asking struct {
+	trail
+	t     *testing.T
+	m     *session.Manager[visit]
+	users []string
+}
+
+func (a *asking) Handle(ctx context.Context, r slog.Record) error {
+	user := make(chan string, 1)
+	go func() {
+		s, _ := a.m.Get(ctx)
+		user <- s.User()
+	}()
+	select {
+	case u := <-user:
+		a.users = append(a.users, u)
+	case <-time.After(10 * time.Second):
+		a.t.Errorf("%s: who asks for the session waits for ever", r.Message)
+	}
+	return a.trail.Handle(ctx, r)
+}
+
+// logs is a store whose client writes records with the context it is called with.
+type logs struct {
+	session.Store
+	log *slog.Logger
+}
+
+func (l logs) Load(ctx context.Context, ref session.Ref) (session.Record, error) {
+	l.log.InfoContext(ctx, "load")
+	rec, err := l.Store.Load(ctx, ref)
+	rec.Expires = rec.Expires.Add(-time.Hour) // so that use is written
+	return rec, err
+}
+
+func (l logs) Touch(ctx context.Context, ref session.Ref, expires time.Time) error {
+	l.log.InfoContext(ctx, "touch")
+	return l.Store.Touch(ctx, ref, expires)
+}
+
+// Whoever sends a forged cookie must not be able to make a request wait for
+// itself, whatever a record's handler asks.
+func TestTrap_ARecordThatAsksWhoTheUserIsHangsTheRequest(t *testing.T) {
+	store, h := newSpy(t), &asking{t: t}
+	h.m = newManager(t, session.Config{Store: logs{store, slog.New(h)}, Audit: h, Logger: slog.New(h)})
+	m := h.m
+	id, gone, other := login(t, m, "", "ada"), login(t, m, "", "bob"), login(t, m, "", "eva")
+	if _, err := m.RevokeUser(t.Context(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		name, cookie, want string
+		down               bool
+		status             int
+	}{
+		{"a forged cookie", id[:80] + "AA", "session_forged", false, 200},
+		{"two genuine ones", id + "; __Host-id=" + other, "session_forged", false, 200},
+		{"a dead one", gone, "session_use_after_expire", false, 200},
+		{"a live one", id, "touch", false, 200},
+		{"a store that is down", id, "store_degraded", true, 503},
+		{"a store that is back", id, "store_recovered", false, 200},
+	} {
+		store.down.Store(step.down)
+		res := call(m, step.cookie, func(_ http.ResponseWriter, r *http.Request) { _, _ = m.Get(r.Context()) })
+		if names := h.names(); res.StatusCode != step.status || names[len(names)-1] != step.want {
+			t.Errorf("%s: status %d, records %v", step.name, res.StatusCode, names)
+		}
+	}
+	if last := h.users[len(h.users)-1]; last != "ada" {
+		t.Errorf("the record of a request with a session is about %q", last)
+	}
+}
