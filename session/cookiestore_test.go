@@ -286,6 +286,44 @@ func TestTrap_ACookieThatBrowsersDrop(t *testing.T) {
 	}
 }
 
+// A step-up says more of a login than the login before it. Where data has filled
+// the cookie it is refused, and the session that was there goes on.
+func TestTrap_AStepUpThatDoesNotFitLogsOut(t *testing.T) {
+	audit := new(trail)
+	m := newManager(t, session.Config{Store: mustCookieStore(t), Keys: newRing("one"), Audit: audit})
+	id, note := login(t, m, "", "ada"), 0
+	for n := 2600; note == 0; n-- { // to the brim
+		res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+			s, _ := m.Get(r.Context())
+			if s.Update(func(v *visit) { v.Note = strings.Repeat("x", n) }) == nil {
+				note = n
+			}
+		})
+		if note != 0 {
+			id = issued(res)
+		}
+	}
+	audit.records = nil
+	stepUp := func(_ http.ResponseWriter, r *http.Request) {
+		err := m.Login(r.Context(), "ada", session.Auth{Methods: []string{"pwd", "otp"}, AAL: 2, Device: strings.Repeat("d", 200)})
+		if !errors.Is(err, session.ErrTooLarge) || errors.Is(err, session.ErrUnavailable) {
+			t.Errorf("Login: %v", err)
+		}
+		if s, err := m.Get(r.Context()); s.User() != "ada" || s.AAL() != 1 || err != nil {
+			t.Errorf("the request goes on as %q at level %d, %v", s.User(), s.AAL(), err)
+		}
+	}
+	if res := call(m, id, stepUp); res.StatusCode != 200 || len(audit.names()) != 0 {
+		t.Errorf("status %d, records %v", res.StatusCode, audit.names())
+	}
+	if user, d := look(t, m, id); user != "ada" || len(d.Note) != note {
+		t.Errorf("the session is %q's, with %d bytes", user, len(d.Note))
+	}
+	if user, d := look(t, m, login(t, m, id, "bob")); user != "bob" || d.Note != "" {
+		t.Errorf("another user, who takes no data along, is %q", user)
+	}
+}
+
 // downEnder is an Ender that can fail.
 type downEnder struct {
 	*session.MemoryStore

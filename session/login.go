@@ -37,7 +37,9 @@ type Auth struct {
 // carried over: read Data before, and Update after, if it should be. A user
 // who proves again who they are keeps their data.
 //
-// Errors: [ErrNotWrapped], [ErrTooLate], [ErrInvalid], [ErrUnavailable], and
+// Errors: [ErrNotWrapped], [ErrTooLate], [ErrInvalid], [ErrUnavailable],
+// [ErrTooLarge] if auth and the data of a user who proves again who they are do
+// not fit into one cookie together (with a [CookieStore]; nothing changes), and
 // [ErrRevoked] if the user was logged in and that session was ended meanwhile,
 // or if the user was revoked after Login began: a login that rests on an
 // earlier one must not outlive it. [ErrTooMany] under [DenyNewest].
@@ -124,6 +126,15 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 	tok := newToken(k, name, k.tagOf(user))
 	c := content{began: began, user: user, aal: max(1, auth.AAL), methods: append([]string(nil), auth.Methods...), device: auth.Device}
 	again := s.record != nil && s.content.user == user
+	if s.core.cookies != nil { // while nothing has ended yet
+		all := c
+		if again {
+			all.data = s.view
+		}
+		if err := (inCookie{s}).room(all.size()); err != nil {
+			return err
+		}
+	}
 
 	created := event.SessionCreated
 	if again {
