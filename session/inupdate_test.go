@@ -143,6 +143,34 @@ func TestARevocationWaitsForNoUpdate(t *testing.T) {
 	}
 }
 
+// A login that waits for an Update began when it was called, not when its turn
+// came.
+func TestTrap_ALoginThatWaitsSlipsPastARevocation(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.4.1")
+	synctest.Test(t, func(t *testing.T) {
+		m := newManager(t, session.Config{Store: newMemory(t)})
+		res := call(m, "", func(_ http.ResponseWriter, r *http.Request) {
+			s, _ := m.Get(r.Context())
+			login := make(chan error, 1)
+			if err := s.Update(func(*visit) {
+				go func() { login <- m.Login(r.Context(), "ada", session.Auth{}) }()
+				time.Sleep(time.Second)
+				if _, err := m.RevokeUser(context.Background(), "ada"); err != nil {
+					t.Error(err)
+				}
+			}); err != nil {
+				t.Error(err)
+			}
+			if err := <-login; !errors.Is(err, session.ErrRevoked) {
+				t.Errorf("Login: %v", err)
+			}
+		})
+		if issued(res) != "" {
+			t.Error("it got a session")
+		}
+	})
+}
+
 // A store that fails in such a revocation makes the request 503 once the mutator
 // has returned.
 func TestARevocationThatFailsInsideAnUpdateIs503(t *testing.T) {

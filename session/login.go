@@ -106,6 +106,7 @@ func (a Auth) check() error {
 }
 
 func (s *state) login(ctx context.Context, user string, auth Auth) error {
+	began := now() // before it waits or asks, so that a revocation from here on counts
 	if err := errors.Join(checkUser(user), auth.check()); err != nil {
 		return err
 	}
@@ -113,7 +114,6 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 		return err
 	}
 	defer s.op.Unlock()
-	began := now() // before anything is asked, so that a revocation from here on counts
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
