@@ -83,6 +83,43 @@ func TestAuditsErrorRefusesTheChange(t *testing.T) {
 	}
 }
 
+// A login was announced and then came to nothing: the trail must not say for ever
+// that the user is in.
+func TestALoginThatFailsAfterItWasAnnouncedIsTakenBack(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-16.3.1")
+	for _, fails := range []string{"delete", "create", "authn_login_success"} {
+		t.Run(fails, func(t *testing.T) {
+			audit, store, log := new(trail), newSpy(t), new(trail)
+			m := newManager(t, session.Config{Audit: audit, Store: store, Logger: slog.New(log)})
+			id := login(t, m, "", "ada")
+			audit.records = nil
+			store.hook = func(op string) { store.down.Store(op == fails) }
+			want := []string{"session_renewed", "authn_login_success", "authn_login_fail"}
+			if fails == "authn_login_success" {
+				audit.refuse = fails
+				want = []string{"session_renewed", "authn_login_fail"}
+			}
+			res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+				if err := m.Login(r.Context(), "ada", session.Auth{}); !errors.Is(err, session.ErrUnavailable) {
+					t.Errorf("Login: %v", err)
+				}
+			})
+			if got := audit.names(); res.StatusCode != 503 || !slices.Equal(got, want) {
+				t.Fatalf("status %d, records %v", res.StatusCode, got)
+			}
+			announced, last := audit.records[0], audit.records[len(audit.records)-1]
+			if last["outcome"] != "failure" || last["session"] != announced["session"] || last["actor"] != "ada" || last["reason"] != session.ErrUnavailable.Error() {
+				t.Errorf("%v", last)
+			}
+			for _, r := range audit.records {
+				if strings.Contains(fmt.Sprint(r), errDown.Error()) {
+					t.Errorf("the trail holds an address of ours: %v", r)
+				}
+			}
+		})
+	}
+}
+
 // What ends a session must not depend on a disk that has room: the record is
 // missed, the client is told so, and the session is over.
 func TestTrap_AnAuditTrailThatFailsKeepsAStolenSessionAlive(t *testing.T) {

@@ -141,10 +141,11 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 		created = event.SessionRenewed
 	}
 	attrs := append(s.who(user, k.nameOf(tok.ref())), s.origin()...)
-	for _, name := range []string{created, event.AuthnLoginSuccess} {
-		if err := s.core.audit.Emit(ctx, name, attrs...); err != nil {
-			return s.fail(err)
-		}
+	if err := s.core.audit.Emit(ctx, created, attrs...); err != nil {
+		return s.fail(err)
+	}
+	if err := s.core.audit.Emit(ctx, event.AuthnLoginSuccess, attrs...); err != nil {
+		return s.undone(ctx, err, attrs)
 	}
 
 	ctx, cancel := finish(ctx)
@@ -157,12 +158,12 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 		case errors.Is(err, ErrNotFound): // the session of someone else; it was to end anyway
 		case err != nil:
 			s.core.trouble(ctx, err)
-			return s.fail(err)
+			return s.undone(ctx, err, attrs)
 		case again:
 			if c.data, err = s.carry(old.Blob); errors.Is(err, ErrRevoked) {
 				return s.refused(ctx, ErrRevoked, attrs)
 			} else if err != nil {
-				return s.fail(err)
+				return s.undone(ctx, err, attrs)
 			}
 		}
 	}
@@ -174,7 +175,7 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 	}
 	if err != nil {
 		s.core.trouble(ctx, err)
-		return s.fail(err)
+		return s.undone(ctx, err, attrs)
 	}
 	s.adopt(rec, c)
 	return nil
@@ -206,10 +207,7 @@ func (s *state) adopt(rec *record, c content) {
 // refused takes back a login that was announced, and leaves the request
 // anonymous.
 func (s *state) refused(ctx context.Context, why error, attrs []slog.Attr) error {
-	attrs = append(slices.Clone(attrs), reason(why.Error()))
-	attrs = slices.DeleteFunc(attrs, func(a slog.Attr) bool { return a.Key == event.KeyOutcome })
-	attrs = append(attrs, slog.String(event.KeyOutcome, event.OutcomeDenied))
-	unrecorded := s.core.audit.Emit(ctx, event.AuthnLoginFail, attrs...)
+	unrecorded := s.core.audit.Emit(ctx, event.AuthnLoginFail, loginFail(why, event.OutcomeDenied, attrs)...)
 	s.mu.Lock()
 	s.forgetLocked()
 	s.mu.Unlock()
@@ -217,6 +215,23 @@ func (s *state) refused(ctx context.Context, why error, attrs []slog.Attr) error
 		return errors.Join(why, s.fail(unrecorded))
 	}
 	return why
+}
+
+// undone takes back a login that was announced and then failed, by no fault of
+// the user's. What Audit would not take goes to Logger.
+func (s *state) undone(ctx context.Context, cause error, attrs []slog.Attr) error {
+	attrs = loginFail(ErrUnavailable, event.OutcomeFailure, attrs)
+	if s.core.audit.Emit(ctx, event.AuthnLoginFail, attrs...) != nil {
+		_ = s.core.log.Emit(ctx, event.AuthnLoginFail, attrs...)
+	}
+	return s.fail(cause)
+}
+
+// loginFail are the attributes of a login's announcement, turned into those of
+// its failure.
+func loginFail(why error, outcome string, attrs []slog.Attr) []slog.Attr {
+	attrs = slices.DeleteFunc(slices.Clone(attrs), func(a slog.Attr) bool { return a.Key == event.KeyOutcome })
+	return append(attrs, reason(why.Error()), slog.String(event.KeyOutcome, outcome))
 }
 
 func (s *state) logout(ctx context.Context) error {
