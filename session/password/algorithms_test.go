@@ -325,7 +325,11 @@ func TestABreachServiceThatFailsRefusesNothingAndIsHeardOf(t *testing.T) {
 		"a redirect":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.invalid/", 302) },
 		"a web page":  func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>blocked</html>") },
 		"a long line": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat("A", 2<<20)) },
-		"negative":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s:-1\n", strings.Repeat("0", 35)) },
+		"nothing":     func(http.ResponseWriter, *http.Request) {},
+		"a flood, cut where a line ends": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strings.Repeat(strings.Repeat("0", 35)+":"+strings.Repeat("0", 26)+"1\n", 2<<20/64))
+		},
+		"negative": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s:-1\n", strings.Repeat("0", 35)) },
 	} {
 		hibp, p, log := rangeServer(t, answer)
 		if _, err := hibp.Count(t.Context(), "a fine long passphrase"); err == nil {
@@ -348,7 +352,7 @@ func TestABreachServiceThatFailsRefusesNothingAndIsHeardOf(t *testing.T) {
 	if _, err := hibp.Count(ctx, "secret"); !errors.Is(err, context.Canceled) || strings.Contains(strings.ToUpper(err.Error()), strings.ToUpper(hex.EncodeToString(sum[:]))[:5]) {
 		t.Errorf("%v", err)
 	}
-	for _, u := range []string{"http://example.com/range/", "https://example.com/range", "ftp://x/", "https://u:p@example.com/", "https://example.com/?a=", ":"} {
+	for _, u := range []string{"http://example.com/range/", "https://example.com/range", "ftp://x/", "https://u:p@example.com/", "https://example.com/?a=", "https://example.com/range/?", "https://example.com/range/#", "https://example.com/range/#x/", ":"} {
 		if _, err := password.NewHIBP(password.HIBPConfig{URL: u}); err == nil {
 			t.Errorf("%s is accepted", u)
 		}

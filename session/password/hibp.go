@@ -22,9 +22,10 @@ import (
 type HIBPConfig struct {
 	_ [0]func()
 
-	// URL is the range service, for a mirror of one's own. Default:
+	// URL is the range service, for a mirror of one's own, which must be whole:
+	// an answer without any hash counts as none. Default:
 	// https://api.pwnedpasswords.com/range/. It must be https, or http to a
-	// loopback address, and end in a slash.
+	// loopback address, and end in a slash, without a query or a fragment.
 	URL string
 
 	// Client makes the requests. nil = a client of its own that follows no
@@ -54,7 +55,7 @@ func NewHIBP(cfg HIBPConfig) (*HIBP, error) {
 	}
 	u, err := url.Parse(cfg.URL)
 	loopback := err == nil && (u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1")
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || !strings.HasSuffix(u.Path, "/") || u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
+	if err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(cfg.URL, "?#") || !strings.HasSuffix(u.Path, "/") || u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
 		c.Add("HIBPConfig.URL", cfg.URL, "is not an https URL that ends in a slash", "leave it empty for Have I Been Pwned")
 	}
 	switch {
@@ -102,9 +103,11 @@ func (h *HIBP) Count(ctx context.Context, password string) (int, error) {
 	if res.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("%w: status %d", errRange, res.StatusCode)
 	}
-	count := 0
-	lines := bufio.NewScanner(io.LimitReader(res.Body, maxRange))
+	count, some := 0, false
+	body := &io.LimitedReader{R: res.Body, N: maxRange + 1}
+	lines := bufio.NewScanner(body)
 	for lines.Scan() {
+		some = true
 		suffix, n, ok := strings.Cut(strings.TrimSpace(lines.Text()), ":")
 		times, err := strconv.Atoi(n)
 		if !ok || len(suffix) != len(name)-5 || err != nil || times < 0 {
@@ -116,6 +119,12 @@ func (h *HIBP) Count(ctx context.Context, password string) (int, error) {
 	}
 	if err := lines.Err(); err != nil {
 		return 0, fmt.Errorf("%w: %w", errRange, err)
+	}
+	switch {
+	case !some: // every range has hashes, and with padding many
+		return 0, fmt.Errorf("%w: no hashes", errRange)
+	case body.N == 0:
+		return 0, fmt.Errorf("%w: more than %d bytes", errRange, maxRange)
 	}
 	return count, nil
 }
