@@ -1,12 +1,21 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/securecookie"
 
 	"github.com/inovy/hardening/session"
 )
@@ -120,6 +129,132 @@ func TestTrap_AWebSocketFromAnotherSitePasses(t *testing.T) {
 		h.ServeHTTP(httptest.NewRecorder(), r)
 		if opened != want {
 			t.Errorf("from %s: opened %t", origin, opened)
+		}
+	}
+}
+
+// Elsewhere Flush sends the header before the cookie is in it, and a 103 counts as
+// the header.
+func TestTrap_AFlushSendsTheHeaderWithoutTheCookie(t *testing.T) {
+	ways := map[string]http.HandlerFunc{
+		"Flush":      func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
+		"Controller": func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() },
+		"103":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); _, _ = io.WriteString(w, "page") },
+		"304":        func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(304) },
+		"ReadFrom":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, strings.NewReader("page")) },
+		"nothing":    func(http.ResponseWriter, *http.Request) {},
+	}
+	for kind, store := range kinds(t) {
+		m := newManager(t, session.Config{Store: store})
+		for name, write := range ways {
+			early := ""
+			srv := serve(t, m, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if err := m.Login(r.Context(), "ada", session.Auth{}); err != nil {
+					t.Error(err)
+				}
+				write(w, r)
+			}))
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+				early = h.Get("Set-Cookie")
+				return nil
+			}})
+			req, _ := http.NewRequestWithContext(ctx, "GET", srv.URL, nil)
+			res, err := srv.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if user, _ := look(t, m, issued(res)); user != "ada" || early != "" {
+				t.Errorf("%s, %s: the cookie is %q's, and in the 103: %t", kind, name, user, early != "")
+			}
+		}
+	}
+}
+
+// Elsewhere logins at the same time lose entries of the user's index, and what is
+// lost cannot be listed or revoked.
+func TestTrap_LoginsAtOneTimeLoseEntriesOfTheIndex(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.4.2")
+	const n = 20
+	m := newManager(t, session.Config{})
+	ids := make([]string, n)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() { ids[i] = login(t, m, "", "ada") })
+	}
+	all.Wait()
+	if list, err := m.List(t.Context(), "ada"); len(list) != n || err != nil {
+		t.Errorf("%d of %d are listed, %v", len(list), n, err)
+	}
+	if ended, err := m.RevokeUser(t.Context(), "ada"); ended != n || err != nil {
+		t.Errorf("%d of %d are revoked, %v", ended, n, err)
+	}
+	if dead := ended(t, m, ids...); dead != n {
+		t.Errorf("%d of %d are dead", dead, n)
+	}
+}
+
+// Elsewhere a cookie under a key that is gone is an error of every page, 500, until
+// the browser forgets it.
+func TestTrap_ACookieUnderAKeyThatIsGoneIsAnError(t *testing.T) {
+	for kind, store := range kinds(t) {
+		keys := newRing("one")
+		m := newManager(t, session.Config{Store: store, Keys: keys})
+		id := login(t, m, "", "ada")
+		keys.set("two")
+		if user, _ := look(t, m, id); user != "" { // look wants 200 and no error
+			t.Errorf("%s: it is still %s's", kind, user)
+		}
+		if user, _ := look(t, m, login(t, m, id, "ada")); user != "ada" {
+			t.Errorf("%s: nobody can log in over it", kind)
+		}
+	}
+}
+
+// Elsewhere a shorter lifetime reaches the cookie that is set and not what checks
+// the ones there are.
+func TestTrap_AShorterLifetimeDoesNotReachTheCookiesThereAre(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-7.3.2")
+	for kind := range kinds(t) {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, keys := kinds(t)[kind], newRing("one")
+				id := login(t, newManager(t, session.Config{Store: store, Keys: keys}), "", "ada")
+				time.Sleep(13 * time.Hour)
+				short := newManager(t, session.Config{Store: store, Keys: keys, Policy: session.PolicyAAL3()})
+				if ended(t, short, id) != 1 {
+					t.Error("a session of 13 hours lives under a policy of 12")
+				}
+			})
+		})
+	}
+}
+
+// securecookie decrypts with a wrong key without an error, and takes what is only
+// signed for what is encrypted. Even who has the one key forges nothing.
+func TestTrap_AWrongKeyDecryptsToGarbageThatIsBelieved(t *testing.T) {
+	keys := newRing("one")
+	m := newManager(t, session.Config{Store: mustCookieStore(t), Keys: keys})
+	id := login(t, m, "", "ada")
+	mac, enc := keys.Derive("session/cookie/mac", 32)[0], keys.Derive("session/cookie/enc", 32)[0]
+	codec := func(enc []byte) *securecookie.SecureCookie {
+		return securecookie.New(mac, enc).SetSerializer(securecookie.NopEncoder{})
+	}
+	var plain []byte
+	if err := codec(enc).Decode("__Host-id", id[7:], &plain); err != nil {
+		t.Fatal(err)
+	}
+	for name, other := range map[string][]byte{"another key": keys.Derive("another", 32)[0], "none": nil, "the right one": enc} {
+		value, err := codec(other).Encode("__Host-id", bytes.Clone(plain))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if name == "the right one" { // so that the others fail for want of the key
+			want = "ada"
+		}
+		if user, _ := look(t, m, id[:7]+value); user != want {
+			t.Errorf("encrypted with %s: %q's", name, user)
 		}
 	}
 }

@@ -106,6 +106,19 @@ func TestTrap_BcryptMatchesByTheFirst72Bytes(t *testing.T) {
 	}
 }
 
+// x/crypto takes a cost below 4 for 10, without a word.
+func TestTrap_BcryptTakesACostThatIsTooLowForAnother(t *testing.T) {
+	for _, cost := range []int{-1, 1, 3, 15, 31} {
+		if _, err := password.New(password.Config{Algorithm: password.Bcrypt, BcryptCost: cost, DangerouslyWeak: true}); err == nil {
+			t.Errorf("cost %d is accepted", cost)
+		}
+	}
+	h := newHasher(t, cheapBcrypt(nil))
+	if stored := hash(t, h, "secret"); !strings.HasPrefix(stored, "$2a$04$") {
+		t.Errorf("not of the cost that was asked for: %.7s", stored)
+	}
+}
+
 func TestBcryptOfOtherProgramsVerifiesAndIsReplaced(t *testing.T) {
 	// crypt_blowfish, wrapper.c
 	const ref = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
