@@ -26,8 +26,11 @@
 // the cookie and no access to the store. What a handler changes is saved
 // before the first header of its response is sent; if that fails, the client
 // gets 503 and not one byte of the handler's body. A handler that panics saves
-// nothing. Change the session before you write, and call Login before a
-// connection is hijacked: later it is an error.
+// nothing. What answers in a handler's place inside Wrap, as a recovery of panics
+// or an http.TimeoutHandler does, saves with its answer what the handler had
+// changed until then; a TimeoutHandler outside of Wrap can leave a session whose
+// id nobody has, until it expires. Change the session before you write, and call
+// Login before a connection is hijacked: later it is an error.
 //
 // # Threat model
 //

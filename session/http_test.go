@@ -147,7 +147,7 @@ func TestHoweverAResponseIsSentTheSessionIsSavedFirst(t *testing.T) {
 	}
 }
 
-func TestATimeoutHandlerInsideSavesNothingOfWhatTimedOut(t *testing.T) {
+func TestATimeoutHandlerInsideSavesNothingThatComesAfterItsAnswer(t *testing.T) {
 	m := newManager(t, session.Config{})
 	id := login(t, m, "", "ada")
 	answered, finished := make(chan struct{}), make(chan error, 1)

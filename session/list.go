@@ -44,7 +44,8 @@ func (m *Manager[Data]) List(ctx context.Context, user string) ([]Info, error) {
 }
 
 // ExportUser returns everything that the room keeps about user, for the right
-// of access (GDPR article 15). Errors: those of List.
+// of access (GDPR article 15). What the index of a store has lost is left out.
+// Errors: those of List.
 func (m *Manager[Data]) ExportUser(ctx context.Context, user string) ([]Stored[Data], error) {
 	s := m.state(ctx)
 	entries, keys, err := m.core.list(ctx, s, user)
@@ -75,8 +76,10 @@ func (m *Manager[Data]) ExportUser(ctx context.Context, user string) ([]Stored[D
 // EraseUser ends every session of user and removes what was kept of them, for
 // the right to erasure (GDPR article 17), and returns how many there were. What
 // stays, for at most Policy.Absolute, is a mark under a keyed hash of the user
-// id, without which a request under way could bring a session back. Records
-// that went to Audit are not the room's to erase. Errors: those of RevokeUser.
+// id, without which a request under way could bring a session back. Where a store
+// outside this process has lost its index of the user, the sealed records of those
+// sessions stay until they expire; they open nothing. Records that went to Audit
+// are not the room's to erase. Errors: those of RevokeUser.
 func (m *Manager[Data]) EraseUser(ctx context.Context, user string) (int, error) {
 	return m.core.revokeUser(ctx, m.state(ctx), user, "erasure")
 }
