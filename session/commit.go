@@ -118,7 +118,7 @@ func (s *state) create(ctx context.Context, tok token, c content, q Quota) (*rec
 		s.evicted(ctx, d, owner)
 	}
 	s.mu.Lock()
-	s.made = &ref
+	s.made, s.told = &ref, nil
 	s.mu.Unlock()
 	return &record{ref: ref, token: tok, version: 1, expires: expires}, nil
 }
@@ -249,7 +249,7 @@ func (s *state) announce(h http.Header) {
 // refused, is dropped.
 func (s *state) end() {
 	s.mu.Lock()
-	stop, made := s.stop, s.made
+	stop, made, told := s.stop, s.made, s.told
 	s.stop = nil
 	s.sent, s.over = true, true
 	s.mu.Unlock()
@@ -261,7 +261,16 @@ func (s *state) end() {
 	}
 	ctx, cancel := finish(s.r.Context())
 	defer cancel()
-	if _, err := s.records().Delete(ctx, *made); err != nil && !errors.Is(err, ErrNotFound) {
+	_, err := s.records().Delete(ctx, *made)
+	if errors.Is(err, ErrNotFound) {
+		return // this very request has ended it
+	}
+	if err != nil {
 		s.core.trouble(ctx, err)
 	}
+	if told != nil {
+		s.takeBack(ctx, errNotSent, told)
+	}
 }
+
+var errNotSent = errors.New("session: no response told the client of it")

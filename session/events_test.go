@@ -120,6 +120,44 @@ func TestALoginThatFailsAfterItWasAnnouncedIsTakenBack(t *testing.T) {
 	}
 }
 
+func TestALoginWhoseResponseNeverLeftIsTakenBack(t *testing.T) {
+	t.Attr("control", "ASVS v5.0.0-16.3.1")
+	for name, c := range map[string]struct {
+		after func(*session.Manager[visit], *http.Request, *spy)
+		want  []string
+	}{
+		"a panic": {func(*session.Manager[visit], *http.Request, *spy) { panic("x") }, []string{"session_created", "authn_login_success", "authn_login_fail"}},
+		"a save that fails": {func(m *session.Manager[visit], r *http.Request, store *spy) {
+			s, _ := m.Get(r.Context())
+			_ = s.Update(func(v *visit) { v.Count++ })
+			store.hook = func(op string) { store.down.Store(op == "update") }
+		}, []string{"session_created", "authn_login_success", "authn_login_fail"}},
+		"a logout, and a panic": {func(m *session.Manager[visit], r *http.Request, _ *spy) {
+			_ = m.Logout(r.Context())
+			panic("x")
+		}, []string{"session_created", "authn_login_success", "session_expired"}},
+		"nothing": {func(*session.Manager[visit], *http.Request, *spy) {}, []string{"session_created", "authn_login_success"}},
+	} {
+		audit, store := new(trail), newSpy(t)
+		m := newManager(t, session.Config{Audit: audit, Store: store})
+		func() {
+			defer func() { _ = recover() }()
+			call(m, "", func(_ http.ResponseWriter, r *http.Request) {
+				if err := m.Login(r.Context(), "ada", session.Auth{}); err != nil {
+					t.Error(err)
+				}
+				c.after(m, r, store)
+			})
+		}()
+		if got := audit.names(); !slices.Equal(got, c.want) {
+			t.Errorf("%s: records %v", name, got)
+		}
+		if n := store.Store.(*session.MemoryStore).Len(); (n == 1) != (name == "nothing") {
+			t.Errorf("%s: %d sessions", name, n)
+		}
+	}
+}
+
 // What ends a session must not depend on a disk that has room: the record is
 // missed, the client is told so, and the session is over.
 func TestTrap_AnAuditTrailThatFailsKeepsAStolenSessionAlive(t *testing.T) {

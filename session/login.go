@@ -178,6 +178,9 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 		return s.undone(ctx, err, attrs)
 	}
 	s.adopt(rec, c)
+	s.mu.Lock()
+	s.told = attrs
+	s.mu.Unlock()
 	return nil
 }
 
@@ -220,11 +223,15 @@ func (s *state) refused(ctx context.Context, why error, attrs []slog.Attr) error
 // undone takes back a login that was announced and then failed, by no fault of
 // the user's. What Audit would not take goes to Logger.
 func (s *state) undone(ctx context.Context, cause error, attrs []slog.Attr) error {
-	attrs = loginFail(ErrUnavailable, event.OutcomeFailure, attrs)
+	s.takeBack(ctx, ErrUnavailable, attrs)
+	return s.fail(cause)
+}
+
+func (s *state) takeBack(ctx context.Context, why error, attrs []slog.Attr) {
+	attrs = loginFail(why, event.OutcomeFailure, attrs)
 	if s.core.audit.Emit(ctx, event.AuthnLoginFail, attrs...) != nil {
 		_ = s.core.log.Emit(ctx, event.AuthnLoginFail, attrs...)
 	}
-	return s.fail(cause)
 }
 
 // loginFail are the attributes of a login's announcement, turned into those of

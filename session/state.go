@@ -44,10 +44,11 @@ type state struct {
 	clear   bool      // tell the client to clear its storage
 	watched <-chan struct{}
 	stop    func()
-	carried Record   // what the cookie held, or is to hold, with a CookieStore
-	made    *Ref     // a record that this request made and whose id has not left yet
-	owed    []func() // what waits for the mutator that runs: see settled
-	untold  []func() // records that wait until mu is free: see tellLocked
+	carried Record      // what the cookie held, or is to hold, with a CookieStore
+	made    *Ref        // a record that this request made and whose id has not left yet
+	told    []slog.Attr // how the login was announced that made it
+	owed    []func()    // what waits for the mutator that runs: see settled
+	untold  []func()    // records that wait until mu is free: see tellLocked
 }
 
 // record is what the state knows of its record in the store.
