@@ -23,7 +23,7 @@
 //	portal:{xx}:a              everybody's revocation mark
 //	portal:{xx}:e:<tag>:<id>   a session in a cookie that ended before its time
 //	portal:{xx}:b              since when such ends are remembered
-//	portal:{xx}:l              when such a session last began
+//	portal:{xx}:l              when a session last began
 //
 // # Least privilege
 //
@@ -46,7 +46,9 @@
 // because every read compares the session's age with the marks. Time is
 // Redis's own: a node whose clock is wrong revokes and logs in like the
 // others; a login that is on the wire while the revocation runs counts as
-// later. A Redis that was flushed has forgotten all sessions, and those in
+// later. Where Redis's own clock went back, as after a failover, a revocation still
+// ends every session there is; whom it ended can log in again when the clock has
+// caught up. A Redis that was flushed has forgotten all sessions, and those in
 // cookies have ended with it: it could not know their logouts any more. A replica that is promoted before it heard of a revocation has not
 // heard of it: set min-replicas-to-write where that matters. Redis must not
 // evict: with another maxmemory-policy than noeviction, a mark can be lost.

@@ -61,7 +61,10 @@ local function move(key, last, age, ttl)
 end
 `
 
-// KEYS of these: session, index, mark, everybody's mark.
+// KEYS of these: session, index, mark, everybody's mark, and for what creates or
+// prolongs a session the last stamp of its part, which is no earlier than the birth of
+// any: when the clock was set back, a mark that is later than now alone would miss
+// those that are alive.
 var (
 	// It is live() written out, because every request that reads pays for it.
 	loadScript = script{`
@@ -116,7 +119,8 @@ if ARGV[4] == '0' then
 	redis.call('ZADD', KEYS[2], text(born), ARGV[6])
 	atleast(KEYS[2], ttl)
 end
-return answer`, "963acac6aa253f3f7d8c8d9737cfbb76146b7d96"}
+put(KEYS[5], math.max(born, tonumber(redis.call('GET', KEYS[5]) or 0)), ttl)
+return answer`, "27281238b00e00446a90f9ef386a364fccb3f089"}
 
 	// For the same reason w holds the numbers of the last 32 updates, 8 random
 	// bytes each: an update that was done must not be met as a conflict, or the
@@ -138,7 +142,8 @@ redis.call('HSET', KEYS[1], 'x', ARGV[2], 'd', ARGV[4], 'w', string.sub(ARGV[5] 
 redis.call('HINCRBY', KEYS[1], 'v', 1)
 redis.call('PEXPIRE', KEYS[1], ttl)
 atleast(KEYS[2], ttl)
-return 1`, "27fa4dda3b3fba80f3b8f21f5fc0fd400d23d9c8"}
+atleast(KEYS[5], ttl)
+return 1`, "153f0bd395187162a32cd9759ce49bcbf80bd81d"}
 
 	// ARGV: ttl, expires.
 	touchScript = script{live + `
@@ -149,8 +154,9 @@ if tonumber(ARGV[2]) > tonumber(v[3]) then
 	redis.call('HSET', KEYS[1], 'x', ARGV[2])
 	redis.call('PEXPIRE', KEYS[1], ttl)
 	atleast(KEYS[2], ttl)
+	atleast(KEYS[5], ttl)
 end
-return 1`, "9e4bb1c93ca451a32257e1ae42889f7686282468"}
+return 1`, "77b0091a08a08fd9ce9a80b34bb2f1c1f53ad011"}
 )
 
 // KEYS of these: index, mark, everybody's mark, last stamp. ARGV[1]: what the sessions'
@@ -181,8 +187,11 @@ for _, h in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 end
 if ARGV[4] ~= '' and not kept then kept = live(ARGV[1] .. ARGV[4], KEYS[2], KEYS[3]) ~= nil end
 local at = move(KEYS[2], KEYS[4], tonumber(ARGV[2]), tonumber(ARGV[3]))
-if kept then redis.call('HSET', ARGV[1] .. ARGV[4], 'b', text(at)) end
-return n`, "1d1c9acfa6843c13fc0cd9af753c476428ee9842"}
+if kept then
+	redis.call('HSET', ARGV[1] .. ARGV[4], 'b', text(at))
+	put(KEYS[4], at, redis.call('PTTL', ARGV[1] .. ARGV[4]))
+end
+return n`, "f271e4eb3f2600e9dd3d114cb722bbd7ee7576ea"}
 )
 
 var (

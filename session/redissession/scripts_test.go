@@ -10,6 +10,7 @@ func TestDigestsAreThoseOfTheScripts(t *testing.T) {
 	for name, s := range map[string]script{
 		"load": loadScript, "alive": aliveScript, "delete": deleteScript, "create": createScript, "update": updateScript,
 		"touch": touchScript, "list": listScript, "revoke": revokeScript, "mark": markScript, "end": endScript, "ended": endedScript,
+		"begin": beginScript, "spare": spareScript,
 	} {
 		sum := sha1.Sum([]byte(s.source))
 		if want := hex.EncodeToString(sum[:]); s.sha1 != want {

@@ -100,6 +100,9 @@ func (s *Store) keys(r session.Ref) []string {
 	return []string{s.refKey("s", r), s.tagKey("u", r.Tag), s.tagKey("m", r.Tag), s.part(r.Tag[0]) + "a"}
 }
 
+// stamped are keys, and the last stamp.
+func (s *Store) stamped(r session.Ref) []string { return append(s.keys(r), s.part(r.Tag[0])+"l") }
+
 // ttl is how long a key lives, in milliseconds, rounded up.
 func ttl(until time.Time) int64 {
 	return max(0, int64((time.Until(until)+time.Millisecond-1)/time.Millisecond))
@@ -188,7 +191,7 @@ func (s *Store) Create(ctx context.Context, ref session.Ref, rec session.Record,
 	if life == 0 {
 		return nil, nil // gone before it was there
 	}
-	v, err := createScript.run(ctx, s.client, s.keys(ref),
+	v, err := createScript.run(ctx, s.client, s.stamped(ref),
 		age(rec.Born), life, rec.Expires.UnixMicro(), flag(rec.Anonymous), rec.Blob,
 		hex.EncodeToString(ref.Hash[:]), q.Max, flag(q.Deny)).Slice()
 	if err != nil {
@@ -228,13 +231,13 @@ func unhex(dst []byte, text string) bool {
 func (s *Store) Update(ctx context.Context, ref session.Ref, rec session.Record) error {
 	var number [8]byte
 	_, _ = rand.Read(number[:]) // never fails (Go 1.24)
-	return answer(updateScript.run(ctx, s.client, s.keys(ref),
+	return answer(updateScript.run(ctx, s.client, s.stamped(ref),
 		ttl(rec.Expires), rec.Expires.UnixMicro(), rec.Version, rec.Blob, number[:]).Int64())
 }
 
 // Touch implements session.Store.
 func (s *Store) Touch(ctx context.Context, ref session.Ref, expires time.Time) error {
-	return answer(touchScript.run(ctx, s.client, s.keys(ref), ttl(expires), expires.UnixMicro()).Int64())
+	return answer(touchScript.run(ctx, s.client, s.stamped(ref), ttl(expires), expires.UnixMicro()).Int64())
 }
 
 // List implements session.Store, with one round trip for each tag.
