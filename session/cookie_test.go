@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -202,4 +203,43 @@ func TestHostileCookies(t *testing.T) {
 			t.Errorf("Cookie: %.30s... does not open the session", header)
 		}
 	}
+}
+
+// Whatever comes as Cookie lines: a request without a session, and nothing else.
+func FuzzARequestWithAnyCookies(f *testing.F) {
+	keys := newRing(rand.Text()) // workers are processes of their own
+	store := newSpy(f)
+	kept := newManager(f, session.Config{Keys: keys, Store: store})
+	held := inCookies(f, keys)
+	genuine := map[string]bool{}
+	for _, m := range []*session.Manager[visit]{kept, held} {
+		id := login(f, m, "", "ada")
+		genuine[id] = true
+		f.Add("__Host-id="+id, "__Host-id="+id[:40])
+	}
+	f.Add("__Host-id=a; __Host-id=b; __Host-id=c", "__Host-id=d; __Host-id=e")
+	f.Add(" =; ;==;__Host-id", "\x00\xff\r\n")
+	store.loads.Store(0)
+	f.Fuzz(func(t *testing.T, one, two string) {
+		for id := range genuine {
+			if strings.Contains(one, id) || strings.Contains(two, id) {
+				return
+			}
+		}
+		for kind, m := range map[string]*session.Manager[visit]{"kept": kept, "in cookie": held} {
+			r := newRequest("")
+			r.Header["Cookie"] = []string{one, two}
+			res := callWith(m, r, func(_ http.ResponseWriter, r *http.Request) {
+				if s, err := m.Get(r.Context()); err != nil || s.User() != "" {
+					t.Errorf("%s: %q, %v", kind, s.User(), err)
+				}
+			})
+			if res.StatusCode != 200 || len(res.Header["Set-Cookie"]) != 0 {
+				t.Errorf("%s: status %d, %d cookies", kind, res.StatusCode, len(res.Header["Set-Cookie"]))
+			}
+		}
+		if store.loads.Load() != 0 {
+			t.Error("a cookie that nobody issued reached the store")
+		}
+	})
 }

@@ -270,6 +270,71 @@ func TestAbuseGoesToAuditAndTroubleToTheLogger(t *testing.T) {
 	}
 }
 
+// Whatever the store, a session that ended of itself is on record when its cookie
+// comes back, under the name that its login has.
+func TestACookieAfterItsExpiryIsOnRecord(t *testing.T) {
+	for kind, want := range map[string]string{"memory": "session_use_after_expire", "sealed": "session_use_after_expire", "cookies": "session_expired"} {
+		synctest.Test(t, func(t *testing.T) {
+			audit := new(trail)
+			m := newManager(t, session.Config{Audit: audit, Store: kinds(t)[kind], Keys: newRing("one")})
+			id := login(t, m, "", "ada")
+			time.Sleep(24*time.Hour + time.Second)
+			if user, _ := look(t, m, id); user != "" {
+				t.Errorf("%s: it is open", kind)
+			}
+			if last := audit.records[len(audit.records)-1]; len(audit.records) != 3 || last["msg"] != want || last["session"] != audit.records[0]["session"] {
+				t.Errorf("%s: %v", kind, audit.records)
+			}
+		})
+	}
+}
+
+// What a shorter policy ends is an expiry, on every store.
+func TestAnEndByAShorterPolicyIsOnRecord(t *testing.T) {
+	for kind := range kinds(t) {
+		synctest.Test(t, func(t *testing.T) {
+			audit, store, keys := new(trail), kinds(t)[kind], newRing("one")
+			id := login(t, newManager(t, session.Config{Store: store, Keys: keys}), "", "ada")
+			time.Sleep(13 * time.Hour)
+			look(t, newManager(t, session.Config{Audit: audit, Store: store, Keys: keys, Policy: session.PolicyAAL3()}), id)
+			if got := audit.names(); !slices.Equal(got, []string{"session_expired"}) {
+				t.Errorf("%s: %v", kind, got)
+			}
+		})
+	}
+}
+
+// A record that does not open, and cookies that somebody planted, are
+// abuse or look like it: each is on record, and gives nobody a session.
+func TestWhatLooksLikeAbuseIsOnRecord(t *testing.T) {
+	audit, liar := new(trail), &liar{Store: newMemory(t)}
+	m := newManager(t, session.Config{Audit: audit, Keys: newRing("one"), Store: liar})
+	ada, eva := login(t, m, "", "ada"), login(t, m, "", "eva")
+	want := func(name, reason string) {
+		t.Helper()
+		if len(audit.records) != 1 || audit.records[0]["msg"] != name || !strings.Contains(fmt.Sprint(audit.records[0]["reason"]), reason) {
+			t.Errorf("want %s with %q, got %v", name, reason, audit.records)
+		}
+		audit.records = nil
+	}
+	with := func(header string) {
+		audit.records = nil
+		callWith(m, newRequest(header), func(_ http.ResponseWriter, r *http.Request) {
+			if s, err := m.Get(r.Context()); s.User() != "" || err != nil {
+				t.Errorf("%q, %v", s.User(), err)
+			}
+		})
+	}
+	with("__Host-id=" + ada + "; __Host-id=" + eva)
+	want("session_forged", "two genuine sessions")
+	with("__Host-id=1; __Host-id=2; __Host-id=3; __Host-id=4; __Host-id=5")
+	want("session_forged", "more cookies of this name")
+	look(t, m, eva)
+	liar.answer = liar.last
+	with("__Host-id=" + ada)
+	want("crypt_decrypt_fail", "")
+}
+
 func TestRecordsNeverHoldAnID(t *testing.T) {
 	t.Attr("control", "ASVS v5.0.0-16.2.5")
 	var out bytes.Buffer

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"io"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -89,6 +90,38 @@ func TestASessionOutlivesTwoRotations(t *testing.T) {
 		keys.set("five", "four") // the key of its login is gone
 		if user, _ := look(t, m, id); user != "" {
 			t.Errorf("%s: a withdrawn key still opens sessions", name)
+		}
+	}
+}
+
+// Keys that turn bad while the service runs are an outage: nobody gets in under
+// them, and nobody is logged out by them.
+func TestKeysThatTurnBadAre503AndEndNoSession(t *testing.T) {
+	for kind, store := range kinds(t) {
+		keys := newRing("one")
+		m := newManager(t, session.Config{Keys: keys, Store: store})
+		id := login(t, m, "", "ada")
+		for what, bad := range map[string][]string{"no key": nil, "two equal keys": {"two", "two"}} {
+			keys.set(bad...)
+			for how, f := range map[string]func(r *http.Request) error{
+				"Get":        func(r *http.Request) error { _, err := m.Get(r.Context()); return err },
+				"Login":      func(r *http.Request) error { return m.Login(r.Context(), "ada", session.Auth{}) },
+				"Logout":     func(r *http.Request) error { return m.Logout(r.Context()) },
+				"RevokeUser": func(r *http.Request) error { _, err := m.RevokeUser(r.Context(), "ada"); return err },
+			} {
+				res := call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+					if err := f(r); !errors.Is(err, session.ErrUnavailable) {
+						t.Errorf("%s, %s: %s: %v", kind, what, how, err)
+					}
+				})
+				if res.StatusCode != 503 || len(res.Header["Set-Cookie"]) > 0 {
+					t.Errorf("%s, %s: %s: status %d, %d cookies", kind, what, how, res.StatusCode, len(res.Header["Set-Cookie"]))
+				}
+			}
+			keys.set("one")
+			if user, _ := look(t, m, id); user != "ada" {
+				t.Errorf("%s, %s: the outage ended a session", kind, what)
+			}
 		}
 	}
 }
@@ -221,4 +254,109 @@ type hanging struct{ session.Store }
 func (hanging) Load(ctx context.Context, _ session.Ref) (session.Record, error) {
 	<-ctx.Done()
 	return session.Record{}, ctx.Err()
+}
+
+// What hangs while it is written to is given up on as well, and nothing of the
+// answer gets out.
+func TestAStoreThatHangsInTheMiddleIsGivenUpOn(t *testing.T) {
+	for op, f := range map[string]func(m *session.Manager[visit], s *session.Session[visit], ctx context.Context) error{
+		"touch": func(*session.Manager[visit], *session.Session[visit], context.Context) error { return nil },
+		"update": func(_ *session.Manager[visit], s *session.Session[visit], _ context.Context) error {
+			return s.Update(func(v *visit) { v.Count++ })
+		},
+		"create": func(m *session.Manager[visit], _ *session.Session[visit], ctx context.Context) error {
+			return m.Login(ctx, "bob", session.Auth{})
+		},
+		"delete": func(m *session.Manager[visit], _ *session.Session[visit], ctx context.Context) error {
+			return m.Logout(ctx)
+		},
+		"revoke": func(m *session.Manager[visit], _ *session.Session[visit], ctx context.Context) error {
+			_, err := m.RevokeUser(ctx, "ada")
+			return err
+		},
+		"list": func(m *session.Manager[visit], _ *session.Session[visit], ctx context.Context) error {
+			_, err := m.List(ctx, "ada")
+			return err
+		},
+	} {
+		t.Run(op, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := &hangsAt{spy: newSpy(t)}
+				m := newManager(t, session.Config{Store: h})
+				id := login(t, m, "", "ada")
+				time.Sleep(10 * time.Minute) // a touch is due
+				if h.op = op; op != "touch" {
+					look(t, m, id)
+				}
+				start := time.Now()
+				res := call(m, id, func(w http.ResponseWriter, r *http.Request) {
+					s, _ := m.Get(r.Context())
+					if err := f(m, s, r.Context()); op != "update" && op != "touch" && !errors.Is(err, session.ErrUnavailable) {
+						t.Errorf("%v", err)
+					}
+					_, _ = w.Write([]byte("SECRET"))
+				})
+				body, _ := io.ReadAll(res.Body)
+				if took := time.Since(start); res.StatusCode != 503 || took > 5*time.Second || len(res.Header["Set-Cookie"]) > 0 || bytes.Contains(body, []byte("SECRET")) {
+					t.Errorf("%d %q after %v, %d cookies", res.StatusCode, body, took, len(res.Header["Set-Cookie"]))
+				}
+			})
+		})
+	}
+}
+
+// hangsAt is a store that hangs at one operation.
+type hangsAt struct {
+	*spy
+	op string
+}
+
+func (h *hangsAt) wait(ctx context.Context, op string) error {
+	if h.op == op {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (h *hangsAt) Create(ctx context.Context, ref session.Ref, rec session.Record, q session.Quota) ([]session.Ref, error) {
+	if err := h.wait(ctx, "create"); err != nil {
+		return nil, err
+	}
+	return h.spy.Create(ctx, ref, rec, q)
+}
+
+func (h *hangsAt) Update(ctx context.Context, ref session.Ref, rec session.Record) error {
+	if err := h.wait(ctx, "update"); err != nil {
+		return err
+	}
+	return h.spy.Update(ctx, ref, rec)
+}
+
+func (h *hangsAt) Touch(ctx context.Context, ref session.Ref, e time.Time) error {
+	if err := h.wait(ctx, "touch"); err != nil {
+		return err
+	}
+	return h.spy.Touch(ctx, ref, e)
+}
+
+func (h *hangsAt) Delete(ctx context.Context, ref session.Ref) (session.Record, error) {
+	if err := h.wait(ctx, "delete"); err != nil {
+		return session.Record{}, err
+	}
+	return h.spy.Delete(ctx, ref)
+}
+
+func (h *hangsAt) Revoke(ctx context.Context, r session.Revocation) (int, error) {
+	if err := h.wait(ctx, "revoke"); err != nil {
+		return 0, err
+	}
+	return h.spy.Revoke(ctx, r)
+}
+
+func (h *hangsAt) List(ctx context.Context, tags []session.Tag) ([]session.Entry, error) {
+	if err := h.wait(ctx, "list"); err != nil {
+		return nil, err
+	}
+	return h.spy.List(ctx, tags)
 }

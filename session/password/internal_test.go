@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
 func TestBudgetServesInTurnAndGivesBack(t *testing.T) {
@@ -123,6 +125,35 @@ func TestMissingWorkIsMadeUpExactly(t *testing.T) {
 		own := int64(done.MemoryKiB) * int64(done.Passes)
 		if own < want && (work < want-8 || work > want) || own >= want && work != own {
 			t.Errorf("%v: work %d, want %d", done, work, want)
+		}
+	}
+}
+
+// What an unknown user is checked against must be a hash that bcrypt works through
+// and not one that it turns away at sight.
+func TestAnUnknownUserOfBcryptCostsTheSameWork(t *testing.T) {
+	for cost := bcrypt.MinCost; cost <= maxBcryptCost; cost++ {
+		if s, ok := parseBcrypt(string(dummyBcrypt(cost))); !ok || s.cost != cost {
+			t.Errorf("cost %d is read as %d", cost, s.cost)
+		}
+	}
+	h, err := New(Config{Algorithm: Bcrypt, BcryptCost: 5, DangerouslyWeak: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cost, err := bcrypt.Cost(h.dummy.bcrypt); cost != 5 || err != nil {
+		t.Errorf("cost %d, %v", cost, err)
+	}
+	for _, guess := range []string{"", "guess", strings.Repeat("x", 72)} {
+		if err := bcrypt.CompareHashAndPassword(h.dummy.bcrypt, []byte(guess)); !errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
+			t.Errorf("%q: %v", guess, err)
+		}
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, guess := range []string{"", "guess", "a\x00b", strings.Repeat("x", 73), strings.Repeat("x", MaxPassword)} {
+		if _, err := h.Verify(cancelled, "", guess); !errors.Is(err, context.Canceled) {
+			t.Errorf("%.20q of an unknown user asks for no work: %v", guess, err)
 		}
 	}
 }
