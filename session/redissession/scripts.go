@@ -91,7 +91,7 @@ return v or false`, "3dfeffdb9a96dd8b6709e9d002e8b8b21957178a"}
 	// ARGV: age, ttl, expires, anonymous, blob, hash, max, deny.
 	createScript = script{live + `
 local now, ttl, most = clock(), tonumber(ARGV[2]), tonumber(ARGV[7])
-local born = now - tonumber(ARGV[1])
+local born = math.min(now, now - tonumber(ARGV[1])) -- no node's clock makes a stamp of the future
 if marked(born, KEYS[3], KEYS[4]) then return {-5} end
 local there = redis.call('HGET', KEYS[1], 'd')
 if there then return {there == ARGV[5] and 1 or -3} end
@@ -120,7 +120,7 @@ if ARGV[4] == '0' then
 	atleast(KEYS[2], ttl)
 end
 put(KEYS[5], math.max(born, tonumber(redis.call('GET', KEYS[5]) or 0)), ttl)
-return answer`, "27281238b00e00446a90f9ef386a364fccb3f089"}
+return answer`, "f23bf4390a138ac45b28cba3988acae84b8e3fc6"}
 
 	// For the same reason w holds the numbers of the last 32 updates, 8 random
 	// bytes each: an update that was done must not be met as a conflict, or the

@@ -109,6 +109,16 @@ var revocations = []clause{
 		create(t, s, r, rec)
 		wantLoad(t, s, r, "x", 1)
 	}},
+	{"RevokeAll ends also what says that it is born later", func(t *testing.T, s *subject) {
+		// The clock of the node that logged in was ahead, or went back since.
+		r, rec := ref(), record(time.Hour, "x")
+		rec.Born = rec.Born.Add(time.Minute)
+		create(t, s, r, rec)
+		if err := s.RevokeAll(t.Context(), now(), now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		wantGone(t, s, r)
+	}},
 	{"an Ender remembers what ended, and for how long", func(t *testing.T, s *subject) {
 		e, ok := s.Store.(session.Ender)
 		if !ok {

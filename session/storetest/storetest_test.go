@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,9 +27,32 @@ var broken = map[string]struct {
 	"a revocation of what is old": {func(m *session.MemoryStore) session.Store { return sparing{m} }, "claims_to_be_born_later"},
 	"a keep that is not kept":     {func(m *session.MemoryStore) session.Store { return keepless{m} }, "Revoke_spares_Keep"},
 	"all but nothing":             {func(m *session.MemoryStore) session.Store { return lazyAll{m} }, "RevokeAll_ends_everything"},
+	"all but what is ahead":       {func(m *session.MemoryStore) session.Store { return sparingAll{m, new(sync.Map)} }, "says_that_it_is_born_later"},
 	"no quota":                    {func(m *session.MemoryStore) session.Store { return boundless{m} }, "a_quota_drops"},
 	"an empty list":               {func(m *session.MemoryStore) session.Store { return listless{m} }, "List_tells"},
 	"an end that is forgotten":    {func(m *session.MemoryStore) session.Store { return forgetful{m} }, "an_Ender_remembers"},
+}
+
+// sparingAll compares the births of sessions with the time, and no more.
+type sparingAll struct {
+	*session.MemoryStore
+	made *sync.Map
+}
+
+func (s sparingAll) Create(ctx context.Context, ref session.Ref, rec session.Record, q session.Quota) ([]session.Ref, error) {
+	s.made.Store(ref, rec)
+	return s.MemoryStore.Create(ctx, ref, rec, q)
+}
+
+func (s sparingAll) RevokeAll(ctx context.Context, at, until time.Time) error {
+	err := s.MemoryStore.RevokeAll(ctx, at, until)
+	s.made.Range(func(ref, rec any) bool {
+		if rec := rec.(session.Record); rec.Born.After(at) {
+			_, _ = s.MemoryStore.Create(ctx, ref.(session.Ref), rec, session.Quota{})
+		}
+		return true
+	})
+	return err
 }
 
 type (
