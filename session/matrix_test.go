@@ -49,6 +49,7 @@ func storeOfThisRun(t testing.TB) session.Store {
 const onRedis = "^(TestTrap_[A-NP-Z].*|TestAnUntouched.*|TestARequestIsAnonymous.*|TestDataIsDecodedAfresh|TestFiftyParallel.*|TestMutatorsMay.*|" +
 	"TestUpdate.*|TestLogin.*|TestLogout.*|TestAUserWho.*|TestRevokeUserActsAtOnce|TestChangingThePassword.*|TestWrapTwice.*|" +
 	"TestTwoManagers.*|TestHoweverAResponse.*|TestATimeoutHandler.*|TestHijack.*|TestWhatWasBegun.*|TestAServerSentStream.*|TestHostileCookies|" +
+	"TestKeysRotate.*|TestKeysThatTurnBad.*|TestRevokeOthers.*|TestRevokeAllEnds.*|TestListShows.*|TestCSRF|TestCSRFToken.*|" +
 	"TestTheCookieIsSetOnce.*|TestDevelopment.*|TestEventsGoToAudit.*|TestMaxPerUser.*|TestOnDeny.*|TestRefusalsNameTheRequest)$"
 
 // Zombies, lost updates, fixation, replay, streams and hostile cookies, on Redis
