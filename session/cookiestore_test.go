@@ -46,11 +46,11 @@ func write(t *testing.T, m *session.Manager[visit], cookie, note string) string 
 
 func TestASessionTravelsInItsCookie(t *testing.T) {
 	m := inCookies(t, newRing("one"))
-	id := write(t, m, login(t, m, "", "ada"), "hello")
-	if user, d := look(t, m, id); user != "ada" || d.Note != "hello" {
+	id := write(t, m, login(t, m, "", "margaret.hamilton"), "lunar landing")
+	if user, d := look(t, m, id); user != "margaret.hamilton" || d.Note != "lunar landing" {
 		t.Errorf("%q %q", user, d.Note)
 	}
-	for _, text := range []string{"ada", "hello", "pwd"} {
+	for _, text := range []string{"margaret", "hamilton", "lunar landing"} {
 		if b, _ := base64.URLEncoding.DecodeString(id[7:]); strings.Contains(id, text) || strings.Contains(string(b), text) {
 			t.Errorf("%q can be read in the cookie", text)
 		}
