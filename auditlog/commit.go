@@ -8,12 +8,13 @@ import (
 )
 
 // commitLoop is the one goroutine that writes. Callers that come while it
-// waits for the disk share the next write: at 64 callers about 31 records each.
+// waits for the disk share the next write, and at 64 callers that come back at
+// once all of them do: see gathering.
 // It ends when the log is closed and nothing is left to write.
 func (l *Log) commitLoop() {
 	defer close(l.stopped)
-	go l.signAhead()
-	defer l.stopAhead()
+	l.gathering.timer = time.NewTimer(0)
+	defer l.gathering.timer.Stop()
 	timer := time.NewTimer(l.untilEpochEnd())
 	defer timer.Stop()
 	for {
@@ -30,6 +31,7 @@ func (l *Log) commitLoop() {
 				break
 			}
 			l.commitBatch(b)
+			l.gather()
 			if cap(b.lines) <= spareBytes {
 				l.spare = buffer{b.lines, b.hashes}
 			}
@@ -71,7 +73,6 @@ func (l *Log) detach(now time.Time) (b *batch, done bool) {
 		}
 	}
 	l.batch, l.spare = newBatch(l.spare), buffer{}
-	l.ahead.base = nil
 	if b.err == nil {
 		b.err = l.err
 	}
@@ -80,10 +81,13 @@ func (l *Log) detach(now time.Time) (b *batch, done bool) {
 
 func (l *Log) commitBatch(b *batch) {
 	if b.err == nil {
+		begun := time.Now()
 		b.err = l.write(b)
+		l.gathering.took = time.Since(begun)
 	} else if b.next == nil && !errors.Is(b.err, ErrFailed) {
 		b.err = l.fail(b.err)
 	}
+	l.await(b)
 	close(b.done)
 	if b.err != nil {
 		return
@@ -114,20 +118,24 @@ func (l *Log) write(b *batch) error {
 			return l.fail(err)
 		}
 	}
-	signed, err := l.checkpointOf(b)
+	tree := l.tree.clone()
+	for _, h := range b.hashes {
+		tree.add(h)
+	}
+	signed, err := signCheckpoint(l.signer, l.key.Origin, &tree, l.tree.size)
 	if err != nil {
 		return l.fail(err)
 	}
-	b.lines = append(b.lines, signed.line...)
-	l.aim(b, &signed.tree)
+	records := len(b.lines)
+	b.lines = appendCheckpointLine(b.lines, signed)
 	if err := l.live.append(b.lines); err != nil {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			err = l.lastWords(err, len(b.hashes))
 		}
 		return l.fail(err)
 	}
-	l.checkpoint = append(l.checkpoint[:0], b.lines[len(b.lines)-len(signed.line):]...)
-	l.tree = signed.tree
+	l.checkpoint = append(l.checkpoint[:0], b.lines[records:]...)
+	l.tree = tree
 	l.live.records += int64(len(b.hashes))
 	if b.next != nil {
 		if err := l.succeed(b.next); err != nil {

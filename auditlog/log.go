@@ -31,7 +31,6 @@ type Log struct {
 	reserved bool   // there is room for last words
 	replica  *replica
 	anchors  *anchorer
-	ahead    *ahead
 	pruning  sync.Mutex // held while segments are removed
 
 	incomplete event.Seldom // events without a mandatory field
@@ -56,7 +55,7 @@ type Log struct {
 	tree       tree
 	checkpoint []byte // newest C line, with newline
 	spare      buffer
-	written    int // records of the batch before
+	gathering  gathering
 	live       live
 	copied     copied
 }
@@ -123,13 +122,13 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	l := &Log{
 		cfg: cfg, lock: lockFile, redactor: redactor, next: redactor.Handler(cfg.Next),
-		report:  newReporter(&cfg, redactor),
-		wake:    make(chan struct{}, 1),
-		stopped: make(chan struct{}),
-		closed:  make(chan struct{}),
-		batch:   newBatch(buffer{}),
-		ahead:   newAhead(),
-		replica: newReplica(&cfg),
+		report:    newReporter(&cfg, redactor),
+		wake:      make(chan struct{}, 1),
+		stopped:   make(chan struct{}),
+		closed:    make(chan struct{}),
+		batch:     newBatch(buffer{}),
+		gathering: newGathering(),
+		replica:   newReplica(&cfg),
 	}
 	if err := l.open(ctx); err != nil {
 		return nil, errors.Join(err, l.release())
@@ -306,7 +305,7 @@ func (l *Log) addHashedLocked(h tlog.Hash, record []byte) (*batch, int64) {
 	l.nextSeq++
 	b.lines = appendRecordLine(b.lines, seq, h, record)
 	b.hashes = append(b.hashes, h)
-	l.wakeAheadLocked()
+	l.tellWholeLocked()
 	l.signal()
 	return b, seq
 }
