@@ -26,6 +26,7 @@ var mayLink = map[string][]string{
 	"session":              {"github.com/gorilla/securecookie"},
 	"session/storetest":    {"session"},
 	"session/redissession": {"session", "github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic", "golang.org/x/sys"},
+	"internal/redisconf":   {"github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "go.uber.org/atomic", "golang.org/x/sys"},
 	"session/password":     {"golang.org/x/crypto", "golang.org/x/sys"},
 	"secrets":              {"github.com/go-playground/validator/v10", "github.com/go-playground/locales", "github.com/go-playground/universal-translator", "github.com/gabriel-vasile/mimetype", "github.com/leodido/go-urn", "golang.org/x/crypto", "golang.org/x/text", "golang.org/x/sys"},
 	"secrets/agefile":      {"secrets", "filippo.io/age", "filippo.io/hpke"},

@@ -48,7 +48,7 @@ func redisClient(tb testing.TB) (*redis.Client, *trips) {
 		tb.Cleanup(srv.Close)
 		addr = srv.Addr()
 	}
-	c := redis.NewClient(&redis.Options{Addr: addr})
+	c := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	tb.Cleanup(func() { _ = c.Close() })
 	counted := new(trips)
 	c.AddHook(counted)

@@ -35,7 +35,7 @@ func storeOfThisRun(t testing.TB) session.Store {
 	case "redis":
 		addr = testenv.Redis(t)
 	}
-	client := redis.NewClient(&redis.Options{Addr: addr})
+	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = client.Close() })
 	s, err := redissession.New(redissession.Config{Client: client, Namespace: "hardening-room-" + rand.Text()})
 	if err != nil {

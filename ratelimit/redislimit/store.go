@@ -13,6 +13,7 @@ import (
 
 	"github.com/inovy/hardening/internal/event"
 	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/redisconf"
 	"github.com/inovy/hardening/ratelimit"
 )
 
@@ -88,23 +89,7 @@ func New(cfg Config) (*Store, error) {
 		cfg.Name = "redislimit"
 	}
 	f.Name("Name", cfg.Name)
-	if cfg.Client == nil {
-		f.Missing("Client", "is nil", "pass a client from redis.NewClient or redis.NewClusterClient")
-	} else {
-		f.NilInside("Client", cfg.Client, "pass a client that was made")
-		if c, ok := cfg.Client.(*redis.ClusterClient); ok && c != nil && c.Options().ReadOnly {
-			f.Add("Client", "ReadOnly true", "asks replicas who is blocked, which may not know, and waits for seconds when a server hangs", "clear ReadOnly, RouteByLatency and RouteRandomly in its options")
-		}
-		if f.Len() == 0 && !keepsDeadlines(cfg.Client) {
-			f.Add("Client", "ContextTimeoutEnabled false", "waits for seconds when Redis hangs, whatever the deadline", "set ContextTimeoutEnabled in its options")
-		}
-	}
-	switch {
-	case cfg.Namespace == "":
-		f.Missing("Namespace", "is empty", "name the service, so that two that share a Redis keep apart")
-	case len(cfg.Namespace) > 64 || strings.Trim(cfg.Namespace, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != "":
-		f.Add("Namespace", cfg.Namespace, "is not 1 to 64 letters, digits, dots, dashes and underscores", "use the service's name")
-	}
+	redisconf.Check(f, cfg.Client, cfg.Namespace, "who is blocked")
 	if cfg.Keys == nil {
 		f.Missing("Keys", "is nil", "pass a *secrets.Ring, the same on every node")
 	} else {
@@ -147,20 +132,6 @@ func New(cfg Config) (*Store, error) {
 		nodes: int64(cfg.Nodes), timeout: cfg.Timeout, local: local,
 		sink: event.Sink{Logger: cfg.Logger, Room: "ratelimit", Name: cfg.Name},
 	}, nil
-}
-
-// keepsDeadlines reports whether calls end with their context. Of a client
-// that is none of go-redis's own it must be believed.
-func keepsDeadlines(c redis.UniversalClient) bool {
-	switch c := c.(type) {
-	case *redis.Client:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		return c.Options().ContextTimeoutEnabled
-	case *redis.Ring:
-		return c.Options().ContextTimeoutEnabled
-	}
-	return true
 }
 
 // Nodes is how many instances share the load: [Config.Nodes]. A nil Store has 0.

@@ -33,7 +33,7 @@ func newServer(t *testing.T) *server {
 	}
 	s := &server{addr: l.Addr().String()}
 	_ = l.Close()
-	s.admin = redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: 100, MaxRetryBackoff: 100 * time.Millisecond})
+	s.admin = redis.NewClient(&redis.Options{Addr: s.addr, ContextTimeoutEnabled: true, MaxRetries: 100, MaxRetryBackoff: 100 * time.Millisecond})
 	t.Cleanup(func() { _ = s.admin.Close(); s.kill() })
 	s.start(t)
 	return s
@@ -58,7 +58,7 @@ func (s *server) kill() {
 }
 
 func (s *server) client(t *testing.T) *redis.Client {
-	c := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: time.Second})
+	c := redis.NewClient(&redis.Options{Addr: s.addr, ContextTimeoutEnabled: true, MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: time.Second})
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }

@@ -57,7 +57,7 @@ func TestTrap_ARevocationMissesSessionsOfAClockThatWasAhead(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(srv.Close)
-			client := redis.NewClient(&redis.Options{Addr: srv.Addr()})
+			client := redis.NewClient(&redis.Options{Addr: srv.Addr(), ContextTimeoutEnabled: true})
 			t.Cleanup(func() { _ = client.Close() })
 			m := newManager(t, newStore(t, client))
 			now := time.Now()

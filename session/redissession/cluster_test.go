@@ -82,11 +82,16 @@ func TestAHungServerOfAClusterCostsNoMoreThanTheDeadline(t *testing.T) {
 
 func TestAClientThatReadsFromReplicasIsAFault(t *testing.T) {
 	for name, o := range map[string]*redis.ClusterOptions{"ReadOnly": {ReadOnly: true}, "RouteByLatency": {RouteByLatency: true}, "RouteRandomly": {RouteRandomly: true}} {
-		o.Addrs = []string{"127.0.0.1:1"}
+		o.Addrs, o.ContextTimeoutEnabled = []string{"127.0.0.1:1"}, true
 		c := redis.NewClusterClient(o)
 		t.Cleanup(func() { _ = c.Close() })
 		if _, err := redissession.New(redissession.Config{Client: c, Namespace: namespace}); err == nil || !strings.Contains(err.Error(), "clear ReadOnly, RouteByLatency and RouteRandomly") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	deaf := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	t.Cleanup(func() { _ = deaf.Close() })
+	if _, err := redissession.New(redissession.Config{Client: deaf, Namespace: namespace}); err == nil || !strings.Contains(err.Error(), "set ContextTimeoutEnabled") {
+		t.Errorf("a client that keeps no deadline: %v", err)
 	}
 }

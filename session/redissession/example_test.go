@@ -16,7 +16,7 @@ type Visit struct {
 
 // Every node has the same namespace and the same keys.
 func Example() {
-	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"}) // in a service, with TLS and a user of its own
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true}) // in a service, with TLS and a user of its own
 	store, err := redissession.New(redissession.Config{Client: client, Namespace: "portal"})
 	if err != nil {
 		log.Fatal(err)

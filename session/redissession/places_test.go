@@ -31,7 +31,7 @@ func mini(t testing.TB) place {
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.Close)
-	c := redis.NewClient(&redis.Options{Addr: srv.Addr()})
+	c := redis.NewClient(&redis.Options{Addr: srv.Addr(), ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = c.Close() })
 	return place{client: c, admin: c, advance: srv.FastForward}
 }
@@ -79,10 +79,10 @@ func leastUser(t testing.TB, admin *redis.Client, rules string) (user, password 
 func real(t testing.TB) place {
 	t.Helper()
 	addr := testenv.Redis(t)
-	admin := redis.NewClient(&redis.Options{Addr: addr})
+	admin := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = admin.Close() })
 	user, password := leastUser(t, admin, acl)
-	c := redis.NewClient(&redis.Options{Addr: addr, Username: user, Password: password})
+	c := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, Username: user, Password: password})
 	t.Cleanup(func() {
 		_ = c.Close()
 		wipe(admin)
@@ -100,10 +100,10 @@ func cluster(t testing.TB) place {
 	if clusterNode.addr == "" {
 		startCluster(t)
 	}
-	node := redis.NewClient(&redis.Options{Addr: clusterNode.addr})
+	node := redis.NewClient(&redis.Options{Addr: clusterNode.addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { wipe(node); _ = node.Close() })
 	user, password := leastUser(t, node, acl+" "+clusterACL)
-	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{clusterNode.addr}, Username: user, Password: password})
+	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{clusterNode.addr}, ContextTimeoutEnabled: true, Username: user, Password: password})
 	t.Cleanup(func() { _ = c.Close() })
 	return place{client: c, admin: node, advance: age(t, node)}
 }
@@ -150,7 +150,7 @@ func startCluster(t testing.TB) {
 		t.Fatal(err)
 	}
 	clusterNode.addr = "127.0.0.1:" + port
-	node := redis.NewClient(&redis.Options{Addr: clusterNode.addr, MaxRetries: 50, MaxRetryBackoff: 100 * time.Millisecond})
+	node := redis.NewClient(&redis.Options{Addr: clusterNode.addr, ContextTimeoutEnabled: true, MaxRetries: 50, MaxRetryBackoff: 100 * time.Millisecond})
 	defer func() { _ = node.Close() }()
 	if err := node.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
 		t.Fatal(err)

@@ -263,7 +263,7 @@ func TestDoneClosesAtTheExpiryThoughRedisIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer srv.Close()
-	c := redis.NewClient(&redis.Options{Addr: srv.Addr(), MaxRetries: -1})
+	c := redis.NewClient(&redis.Options{Addr: srv.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
 	defer func() { _ = c.Close() }()
 	store, err := redissession.New(redissession.Config{Client: c, Namespace: namespace, WatchInterval: 100 * time.Millisecond})
 	if err != nil {
@@ -314,7 +314,7 @@ func TestAServerThatIsDownOrFullOrReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer srv.Close()
-	c := redis.NewClient(&redis.Options{Addr: srv.Addr(), MaxRetries: -1})
+	c := redis.NewClient(&redis.Options{Addr: srv.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
 	defer func() { _ = c.Close() }()
 	m := newManager(t, newStore(t, c))
 	id := login(t, m, "")
@@ -395,7 +395,7 @@ func TestConfigFaults(t *testing.T) {
 		t.Errorf("not reported: %v", want)
 	}
 	for _, ns := range []string{"a:b", "a{b", "a b", strings.Repeat("x", 65), "é", "*"} {
-		if _, err := redissession.New(redissession.Config{Client: redis.NewClient(&redis.Options{}), Namespace: ns}); err == nil {
+		if _, err := redissession.New(redissession.Config{Client: redis.NewClient(&redis.Options{ContextTimeoutEnabled: true}), Namespace: ns}); err == nil {
 			t.Errorf("namespace %q is accepted", ns)
 		}
 	}

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/redisconf"
 	"github.com/inovy/hardening/session"
 )
 
@@ -21,10 +21,9 @@ type Config struct {
 	_ [0]func()
 
 	// Client talks to Redis 6.2 or later, to a Sentinel or to a Cluster; the
-	// caller makes and closes it, and sets its TLS, user and timeouts. Without its
-	// option ContextTimeoutEnabled a call waits as long as the client's own timeouts
-	// and retries say, whatever the deadline. It must not read from replicas, which
-	// may not know of a logout. nil is a fault.
+	// caller makes and closes it, and sets its TLS and user. It must have
+	// ContextTimeoutEnabled, or no deadline holds when Redis hangs, and must not read
+	// from replicas, which may not know of a logout. nil is a fault.
 	Client redis.UniversalClient
 
 	// Namespace is what every key begins with: 1 to 64 letters, digits, dots,
@@ -54,20 +53,7 @@ var (
 // New returns a Store, or every fault of cfg at once. It does not talk to Redis.
 func New(cfg Config) (*Store, error) {
 	c := faults.For("redissession")
-	if cfg.Client == nil {
-		c.Missing("Client", "is nil", "pass a client from redis.NewClient or redis.NewClusterClient")
-	} else {
-		c.NilInside("Client", cfg.Client, "pass a client that was made")
-		if cc, ok := cfg.Client.(*redis.ClusterClient); ok && cc != nil && cc.Options().ReadOnly {
-			c.Add("Client", "ReadOnly true", "asks replicas, which may not know of a logout yet, and waits for seconds when a server hangs", "clear ReadOnly, RouteByLatency and RouteRandomly in its options")
-		}
-	}
-	switch {
-	case cfg.Namespace == "":
-		c.Missing("Namespace", "is empty", "name the service, so that two that share a Redis keep apart")
-	case len(cfg.Namespace) > 64 || strings.Trim(cfg.Namespace, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != "":
-		c.Add("Namespace", cfg.Namespace, "is not 1 to 64 letters, digits, dots, dashes and underscores", "use the service's name")
-	}
+	redisconf.Check(c, cfg.Client, cfg.Namespace, "of a logout")
 	switch {
 	case cfg.WatchInterval == 0:
 		cfg.WatchInterval = time.Second
