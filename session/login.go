@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,8 @@ type Auth struct {
 // not fit into one cookie together (with a [CookieStore]; nothing changes), and
 // [ErrRevoked] if the user was logged in and that session was ended meanwhile,
 // or if the user was revoked after Login began: a login that rests on an
-// earlier one must not outlive it. [ErrTooMany] under [DenyNewest].
+// earlier one must not outlive it. [ErrTooMany] under [DenyNewest]; a user who
+// proves again who they are stays logged in then.
 //
 // The records session_created, or session_renewed for a user who was logged in
 // already, and authn_login_success go to Audit before anything changes. If it
@@ -150,6 +152,9 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 
 	ctx, cancel := finish(ctx)
 	defer cancel()
+	if again && s.core.quota.Deny && s.core.cookies == nil {
+		return s.exchange(ctx, tok, c, attrs)
+	}
 	if s.record != nil {
 		old, err := s.records().Delete(ctx, s.record.ref)
 		switch {
@@ -178,10 +183,70 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 		return s.undone(ctx, err, attrs)
 	}
 	s.adopt(rec, c)
-	s.mu.Lock()
-	s.told = attrs
-	s.mu.Unlock()
+	s.announced(attrs)
 	return nil
+}
+
+// exchange renews a session under [DenyNewest]: the new record is there before
+// the old one goes, or another login of that moment could take its place, and
+// the user would be refused and logged out as well.
+func (s *state) exchange(ctx context.Context, tok token, c content, attrs []slog.Attr) error {
+	c.data = s.view
+	rec, err := s.create(ctx, tok, c, Quota{Max: s.core.quota.Max + 1, Deny: true})
+	switch {
+	case errors.Is(err, ErrTooMany): // two renewals at one time; the session goes on
+		return errors.Join(ErrTooMany, s.core.audit.Emit(ctx, event.AuthnLoginFail, loginFail(ErrTooMany, event.OutcomeDenied, attrs)...))
+	case errors.Is(err, ErrRevoked):
+		return s.refused(ctx, ErrRevoked, attrs)
+	case err != nil:
+		s.core.trouble(ctx, err)
+		return s.undone(ctx, err, attrs)
+	}
+	old, err := s.records().Delete(ctx, s.record.ref)
+	if err == nil {
+		err = s.settleData(ctx, rec, &c, old.Blob)
+	} else if errors.Is(err, ErrNotFound) {
+		err = ErrRevoked
+	}
+	switch {
+	case errors.Is(err, ErrRevoked):
+		_, err := s.records().Delete(ctx, rec.ref) // it rests on one that has ended
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			s.core.trouble(ctx, err)
+			return s.undone(ctx, err, attrs)
+		}
+		return s.refused(ctx, ErrRevoked, attrs)
+	case err != nil: // end drops the new one
+		s.core.trouble(ctx, err)
+		return s.undone(ctx, err, attrs)
+	}
+	s.adopt(rec, c)
+	s.announced(attrs)
+	return nil
+}
+
+// settleData puts into rec what the session held last, if another request has
+// changed it since this one read it.
+func (s *state) settleData(ctx context.Context, rec *record, c *content, blob []byte) error {
+	data, err := s.carry(blob)
+	if err != nil || bytes.Equal(data, c.data) {
+		return err
+	}
+	c.data = data
+	err = s.records().Update(ctx, rec.ref, Record{Version: rec.version, Expires: rec.expires, Blob: c.encode(s.keys.keys[0], rec.ref, s.core.sealed())})
+	if errors.Is(err, ErrNotFound) {
+		return ErrRevoked
+	}
+	rec.version++
+	return err
+}
+
+// announced keeps how the login was announced, in case no response tells the
+// client of it.
+func (s *state) announced(attrs []slog.Attr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = attrs
 }
 
 // carry takes the data of a session that is renewed from what the store held
