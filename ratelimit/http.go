@@ -81,7 +81,9 @@ func (l *Limiter) describe(req *Request, r *http.Request, requestID string) {
 		req.Cost = max(l.cfg.Cost(r), 1)
 	}
 	if len(l.routes) > 0 {
-		req.Route = l.match(r)
+		if i, _ := l.match.find(r); i >= 0 {
+			req.Route = l.routes[i].pattern
+		}
 	}
 	if l.cfg.Identify == nil {
 		return
@@ -103,19 +105,8 @@ func (l *Limiter) exempt(r *http.Request) bool {
 	if clean := path.Clean(p); p != clean && p != clean+"/" {
 		return false
 	}
-	if !l.mayMatch(r) {
-		return false
-	}
-	h, pattern := l.mux.Handler(r)
-	if _, ok := h.(routed); !ok {
-		return false
-	}
-	for i := range l.routes {
-		if l.routes[i].pattern == pattern {
-			return l.routes[i].unlimited
-		}
-	}
-	return false
+	i, served := l.match.find(r)
+	return served && i >= 0 && l.routes[i].unlimited
 }
 
 // unavailable answers a request that no store could decide about.

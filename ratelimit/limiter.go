@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"fmt"
 	"hash/maphash"
-	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,8 +24,7 @@ type Limiter struct {
 	ip     []policy
 	tiers  []tier
 	routes []route
-	mux    *http.ServeMux // matches routes; its handlers are never called
-	begins []beginning    // of what a route can match
+	match  *matcher // of routes
 	// unlimited says that some routes are.
 	unlimited bool
 	denied    denials
@@ -72,12 +70,13 @@ func New(cfg Config) (*Limiter, error) {
 	f := faults.For("ratelimit")
 	cfg = cfg.withDefaults()
 	cfg.check(f)
-	l := &Limiter{cfg: cfg, store: cfg.Store, mux: http.NewServeMux(), seed: maphash.MakeSeed()}
+	l := &Limiter{cfg: cfg, store: cfg.Store, seed: maphash.MakeSeed()}
 	l.salt = maphash.String(l.seed, "receipt")
-	for i, r := range cfg.Routes {
-		if reason, fix := register(l.mux, cfg.Routes[:i], r.Pattern); reason != "" {
-			f.Add(fmt.Sprintf("Routes[%d].Pattern", i), r.Pattern, reason, fix)
-		}
+	patterns := parseRoutes(cfg.Routes, func(i int, reason, fix string) {
+		f.Add(fmt.Sprintf("Routes[%d].Pattern", i), cfg.Routes[i].Pattern, reason, fix)
+	})
+	if len(cfg.Routes) > 0 && !readsPatterns() {
+		f.Missing("Routes", "have patterns that a ServeMux of this process reads otherwise, by GODEBUG=httpmuxgo121=1", "remove httpmuxgo121 from GODEBUG and from go:debug lines")
 	}
 	if u, ok := cfg.Store.(fromUlule); ok {
 		if u.store == nil {
@@ -105,8 +104,8 @@ func New(cfg Config) (*Limiter, error) {
 	l.memory, _ = l.store.(*MemoryStore)
 	l.shared, _ = l.store.(BlockStore)
 	l.leases, _ = l.store.(LeaseStore)
+	l.match = newMatcher(patterns)
 	for _, r := range cfg.Routes {
-		l.begins = addBeginning(l.begins, r.Pattern)
 		l.routes = append(l.routes, route{r.Pattern, l.policies("route", "route:"+r.Pattern, r.Limits), r.ByAddress, r.DangerouslyUnlimited})
 		l.unlimited = l.unlimited || r.DangerouslyUnlimited
 	}

@@ -1,120 +1,222 @@
 package ratelimit
 
 import (
-	"fmt"
+	"net"
 	"net/http"
-	"slices"
+	"net/url"
+	"path"
 	"strings"
 )
 
-// match is the pattern of the route that a request matches, or "". A ServeMux
-// decides, so that no request is read otherwise than by a service's own. Most
-// requests are about no route, and for these it is slow: they are told apart by
-// their method and how their path begins.
-func (l *Limiter) match(r *http.Request) string {
-	if !l.mayMatch(r) {
-		return ""
-	}
-	_, pattern := l.mux.Handler(r)
-	return pattern
+// matcher finds the route of a request, the one whose pattern a net/http.ServeMux
+// of the same patterns would find: a service that serves a request under a
+// pattern has had it held against that pattern's limits. It is never changed
+// after New.
+type matcher struct {
+	hosts map[string]methods // of the patterns that name a host; these come first
+	any   methods            // of the others
 }
 
-// mayMatch is false only for requests that the ServeMux finds no route for.
-// What it reads otherwise than as the plain path, it may match.
-func (l *Limiter) mayMatch(r *http.Request) bool {
-	p := r.URL.Path
-	if r.URL.RawPath != "" || r.Method == http.MethodConnect || p == "" || p[0] != '/' || strings.Contains(p, "//") || strings.Contains(p, "/.") {
-		return true
+// methods holds the paths of each method; "" is any.
+type methods map[string]*node
+
+// node is where a path has got to. A literal is more specific than {name}, and
+// that than the rest, so that the first way to a leaf leads to the route.
+type node struct {
+	literals map[string]*node
+	one      *node // after {name}
+	rest     *leaf
+	here     *leaf // of the pattern that ends here
+	slash    *leaf // of the one that ends here with {$}
+}
+
+// leaf is the end of a pattern.
+type leaf struct {
+	route int // its index
+	depth int // how many segments the pattern has
+	rest  bool
+}
+
+func newMatcher(patterns []pattern) *matcher {
+	m := &matcher{hosts: map[string]methods{}, any: methods{}}
+	for i, p := range patterns {
+		of := m.any
+		if p.host != "" {
+			if m.hosts[p.host] == nil {
+				m.hosts[p.host] = methods{}
+			}
+			of = m.hosts[p.host]
+		}
+		if of[p.method] == nil {
+			of[p.method] = &node{}
+		}
+		of[p.method].add(p.segments, &leaf{route: i, depth: len(p.segments), rest: p.segments[len(p.segments)-1].kind == rest})
 	}
-	for i := range l.begins {
-		if b := &l.begins[i]; b.admits(r.Method) && b.starts(p) {
-			return true
+	return m
+}
+
+func (n *node) add(segments []segment, l *leaf) {
+	for _, s := range segments {
+		switch s.kind {
+		case rest:
+			n.rest = l
+			return
+		case slash:
+			n.slash = l
+			return
+		case one:
+			if n.one == nil {
+				n.one = &node{}
+			}
+			n = n.one
+		case literal:
+			if n.literals == nil {
+				n.literals = map[string]*node{}
+			}
+			if n.literals[s.text] == nil {
+				n.literals[s.text] = &node{}
+			}
+			n = n.literals[s.text]
 		}
 	}
-	return false
+	n.here = l
 }
 
-// beginning is how every request begins that a pattern can match: its method,
-// if it names one, and what stands before the first wildcard or escape.
-type beginning struct{ method, path string }
-
-// admits reports whether a pattern with this method matches requests of that
-// one. GET is HEAD too.
-func (b *beginning) admits(method string) bool {
-	return b.method == "" || b.method == method || b.method == http.MethodGet && method == http.MethodHead
-}
-
-// starts reports whether the path begins so, or is redirected to what does.
-func (b *beginning) starts(path string) bool {
-	n := len(b.path) - 1
-	return strings.HasPrefix(path, b.path) || b.path[n] == '/' && path == b.path[:n]
-}
-
-// addBeginning adds a pattern's beginning, unless a shorter one is there.
-func addBeginning(list []beginning, pattern string) []beginning {
-	method, rest, found := strings.Cut(pattern, " ")
-	if !found {
-		method, rest = "", pattern
+// find returns the index of the route that the request matches, or -1. It is
+// served there unless a ServeMux would only redirect it to where the route is:
+// to the clean path, or to the path with a slash at its end. Such requests are
+// held against the route too: a handler that is no ServeMux may serve them.
+//
+// The path is compared as it was sent, segment by segment and then without
+// escapes, so that no %2F makes two segments of one. The path of a CONNECT is
+// not cleaned, and its host keeps the port.
+func (m *matcher) find(r *http.Request) (route int, served bool) {
+	p := r.URL.EscapedPath()
+	if r.Method == http.MethodConnect {
+		if _, slashed := m.resolve(r.URL.Host, r.Method, p); slashed != nil {
+			return slashed.route, false
+		}
+		return m.lookup(r.Host, r.Method, p, false).index(), true
 	}
-	b := beginning{method, rest[strings.IndexByte(rest, '/'):]}
-	if i := strings.IndexAny(b.path, "{%"); i >= 0 {
-		b.path = b.path[:i]
-	}
-	covers := func(a, b beginning) bool {
-		return (a.method == "" || a.method == b.method) && strings.HasPrefix(b.path, a.path)
-	}
-	if slices.ContainsFunc(list, func(have beginning) bool { return covers(have, b) }) {
-		return list
-	}
-	list = slices.DeleteFunc(list, func(have beginning) bool { return covers(b, have) })
-	return append(list, b)
-}
-
-// register adds a pattern to mux, or says what is wrong with it. ServeMux takes
-// any token for a method and anything before a slash for a host, so that
-// "post /login" would match nothing, ever.
-func register(mux *http.ServeMux, before []Route, pattern string) (reason, fix string) {
-	for i, r := range before {
-		if r.Pattern == pattern {
-			return fmt.Sprintf("stands in Routes[%d] too", i), "put the limits of both into one route"
+	host := r.Host
+	if len(m.hosts) > 0 && strings.Contains(host, ":") {
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
 		}
 	}
-	method, rest, found := strings.Cut(pattern, " ")
-	if !found {
-		method, rest = "", pattern
+	clean := cleanPath(p)
+	l, slashed := m.resolve(host, r.Method, clean)
+	if slashed != nil {
+		return slashed.route, false
 	}
-	host, _, slash := strings.Cut(strings.TrimLeft(rest, " \t"), "/")
+	return l.index(), clean == p
+}
+
+// resolve looks a path up. If no pattern matches it but one for whatever
+// follows, and another matches exactly the path with a slash, it returns that
+// one in slashed: a ServeMux redirects to it.
+func (m *matcher) resolve(host, method, path string) (l, slashed *leaf) {
+	l = m.lookup(host, method, path, false)
+	if l != nil && !l.rest || path == "" || path[len(path)-1] == '/' {
+		return l, nil
+	}
+	s := m.lookup(host, method, path, true)
+	if s != nil && (!s.rest || s.depth == strings.Count(path, "/")+1) {
+		return l, s
+	}
+	return l, nil
+}
+
+// lookup finds the most specific pattern: first of those that name the host,
+// then of those that name none. With more, the path has a slash at its end that
+// is not written there.
+func (m *matcher) lookup(host, method, path string, more bool) *leaf {
+	if host != "" {
+		if l := m.hosts[host].find(method, path, more); l != nil {
+			return l
+		}
+	}
+	return m.any.find(method, path, more)
+}
+
+func (m methods) find(method, path string, more bool) *leaf {
+	if l := m[method].find(path, more); l != nil {
+		return l
+	}
+	if method == http.MethodHead {
+		if l := m[http.MethodGet].find(path, more); l != nil {
+			return l
+		}
+	}
+	return m[""].find(path, more)
+}
+
+// find looks at no node twice, so that its work is bounded by the patterns,
+// whatever the path.
+func (n *node) find(path string, more bool) *leaf {
 	switch {
-	case method != strings.ToUpper(method):
-		return "has a method that is not upper case, which no request has", "write " + strings.ToUpper(method) + " " + rest
-	case !slash:
-		return "has no path", `write it like "POST /login"`
-	case host != "" && host != "localhost" && !strings.Contains(host, "."):
-		return "begins with a host of one word, " + host, "begin the path with a slash, or name the whole host"
+	case n == nil:
+		return nil
+	case path == "" && more:
+		path, more = "/", false
+	case path == "":
+		return n.here
 	}
-	if !takes(http.NewServeMux(), pattern) {
-		return "is not a pattern of net/http.ServeMux", `write it like "POST /login" or "GET /records/{id}"`
+	text, after := path[1:], ""
+	if i := strings.IndexByte(text, '/'); i >= 0 {
+		text, after = text[:i], text[i:]
 	}
-	if takes(mux, pattern) {
-		return "", ""
-	}
-	for i, r := range before {
-		if alone := http.NewServeMux(); takes(alone, r.Pattern) && !takes(alone, pattern) {
-			return fmt.Sprintf("overlaps Routes[%d] %q, and neither is more specific", i, r.Pattern), "write one so that the other contains it, or merge them"
+	if strings.IndexByte(text, '%') >= 0 {
+		if s, err := url.PathUnescape(text); err == nil {
+			text = s
 		}
 	}
-	return "overlaps another route", "write one so that the other contains it"
+	// A segment that is one escaped slash is to a ServeMux like the end of the
+	// path: {$} matches it, and {name} does not.
+	if path == "/" || text == "/" {
+		if n.slash != nil && after == "" && !more {
+			return n.slash
+		}
+		return n.rest
+	}
+	if l := n.literals[text].find(after, more); l != nil {
+		return l
+	}
+	if l := n.one.find(after, more); l != nil {
+		return l
+	}
+	return n.rest
 }
 
-// takes registers a pattern, unless mux refuses it, which it does by a panic.
-func takes(mux *http.ServeMux, pattern string) (ok bool) {
-	defer func() { ok = recover() == nil }()
-	mux.Handle(pattern, routed{})
-	return true
+func (l *leaf) index() int {
+	if l == nil {
+		return -1
+	}
+	return l.route
 }
 
-// routed is the handler of every route in Limiter.mux, which nobody calls: a
-// ServeMux that finds another one has redirected the request.
-type routed struct{}
+// cleanPath is the path that a ServeMux redirects to, and serves: it begins with
+// a slash and has no "//", "." and "..".
+func cleanPath(p string) string {
+	if p == "" || p[0] != '/' {
+		p = "/" + p
+	}
+	if !strings.Contains(p, "//") && !strings.Contains(p, "/.") {
+		return p
+	}
+	clean := path.Clean(p)
+	if clean != "/" && p[len(p)-1] == '/' {
+		clean += "/"
+	}
+	return clean
+}
 
-func (routed) ServeHTTP(http.ResponseWriter, *http.Request) {}
+// readsPatterns reports whether the ServeMux of this process knows methods and
+// wildcards. One under GODEBUG=httpmuxgo121=1 takes them for parts of a host or
+// path, so that it would serve requests under other patterns than find finds.
+func readsPatterns() bool {
+	mux := http.NewServeMux()
+	mux.Handle("GET /{a}", http.NotFoundHandler())
+	_, pattern := mux.Handler(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/b"}})
+	return pattern != ""
+}

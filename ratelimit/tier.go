@@ -62,9 +62,11 @@ func DefaultTiers() []Tier { return []Tier{Free(), Pro(), Enterprise()} }
 // Route limits requests that match a pattern, for each user, or for each
 // address where the request is anonymous or ByAddress is set.
 type Route struct {
-	// Pattern is a pattern of net/http.ServeMux: "POST /login". The most
-	// specific one of all routes counts. A ServeMux of the standard library
-	// matches them, so that none is read otherwise than by a service's own.
+	// Pattern is "[METHOD ][HOST]/path", such as "POST /login", "GET /records/{id}",
+	// "/files/{path...}", "/static/" or "example.com/{$}", and means what
+	// net/http.ServeMux makes of it: the most specific one of all routes counts,
+	// GET is HEAD too, and a request that would be redirected to the route counts
+	// as one for it. A pattern that no request matches is a fault.
 	Pattern string
 	// Limits are added to those of the tier.
 	Limits []Limit
