@@ -93,7 +93,13 @@ type browser struct {
 // serve starts a TLS server with the manager around h.
 func serve(t testing.TB, m *session.Manager[visit], h http.Handler) *httptest.Server {
 	t.Helper()
-	srv := httptest.NewUnstartedServer(m.Wrap(h))
+	return newServer(t, m.Wrap(h))
+}
+
+// newServer starts a TLS server that keeps quiet about panics.
+func newServer(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)

@@ -50,7 +50,9 @@ const onRedis = "^(TestTrap_.*|TestAnUntouched.*|TestARequestIsAnonymous.*|TestD
 	"TestUpdate.*|TestLogin.*|TestLogout.*|TestAUserWho.*|TestRevokeUserActsAtOnce|TestChangingThePassword.*|TestWrapTwice.*|" +
 	"TestTwoManagers.*|TestHoweverAResponse.*|TestATimeoutHandler.*|TestHijack.*|TestWhatWasBegun.*|TestAServerSentStream.*|TestHostileCookies|" +
 	"TestKeysRotate.*|TestKeysThatTurnBad.*|TestRevokeOthers.*|TestRevokeAllEnds.*|TestListShows.*|TestCSRF|TestCSRFToken.*|" +
-	"TestTheCookieIsSetOnce.*|TestDevelopment.*|TestEventsGoToAudit.*|TestMaxPerUser.*|TestOnDeny.*|TestRefusalsNameTheRequest)$"
+	"TestTheCookieIsSetOnce.*|TestDevelopment.*|TestEventsGoToAudit.*|TestMaxPerUser.*|TestOnDeny.*|TestRefusalsNameTheRequest|" +
+	"TestExport.*|TestCookie|TestARevocation.*|TestErrNotWrapped.*|TestALogout.*|TestARefusal.*|TestDoneAfter.*|TestAudits.*|TestALogin.*|" +
+	"TestAbuse.*|TestWhatLooks.*|TestRecordsNever.*|TestASessionOutlives.*)$"
 
 const offRedis = "^TestTrap_(OneCookieHasManySpellings|OneUserFillsTheListOfEnds|OneUserFillsTheStoreForOthers|AShorterLifetimeDoesNotReachTheCookiesThereAre)$"
 
