@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,8 +58,8 @@ func TestTheDocumentationGivesTheUserOfTheTests(t *testing.T) {
 	}
 }
 
-// leastUser makes a user who may do no more than the rules say.
-func leastUser(t testing.TB, admin *redis.Client, rules string) (user, password string) {
+// leastUser makes a user on every node who may do no more than the rules say.
+func leastUser(t testing.TB, rules string, nodes ...*redis.Client) (user, password string) {
 	t.Helper()
 	user, password = "sessions-"+strings.ToLower(rand.Text()[:8]), rand.Text()
 	args := []any{"ACL", "SETUSER", user, "on", ">" + password}
@@ -68,10 +69,12 @@ func leastUser(t testing.TB, admin *redis.Client, rules string) (user, password 
 	for _, ns := range []string{namespace, "other"} {
 		args = append(args, "~"+ns+":*")
 	}
-	if err := admin.Do(t.Context(), args...).Err(); err != nil {
-		t.Fatal(err)
+	for _, admin := range nodes {
+		if err := admin.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = admin.Do(context.Background(), "ACL", "DELUSER", user).Err() })
 	}
-	t.Cleanup(func() { _ = admin.Do(context.Background(), "ACL", "DELUSER", user).Err() })
 	return user, password
 }
 
@@ -81,7 +84,7 @@ func real(t testing.TB) place {
 	addr := testenv.Redis(t)
 	admin := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = admin.Close() })
-	user, password := leastUser(t, admin, acl)
+	user, password := leastUser(t, acl, admin)
 	c := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true, Username: user, Password: password})
 	t.Cleanup(func() {
 		_ = c.Close()
@@ -102,7 +105,7 @@ func cluster(t testing.TB) place {
 	}
 	node := redis.NewClient(&redis.Options{Addr: clusterNode.addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { wipe(node); _ = node.Close() })
-	user, password := leastUser(t, node, acl+" "+clusterACL)
+	user, password := leastUser(t, acl+" "+clusterACL, node)
 	c := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{clusterNode.addr}, ContextTimeoutEnabled: true, Username: user, Password: password})
 	t.Cleanup(func() { _ = c.Close() })
 	return place{client: c, admin: node, advance: age(t, node)}
@@ -131,37 +134,49 @@ func TestMain(m *testing.M) {
 
 func startCluster(t testing.TB) {
 	t.Helper()
+	clusterNode.cmd, clusterNode.addr, _ = startNode(t, clusterNode.dir)
+	node := redis.NewClient(&redis.Options{Addr: clusterNode.addr, ContextTimeoutEnabled: true, MaxRetries: 50, MaxRetryBackoff: 100 * time.Millisecond})
+	defer func() { _ = node.Close() }()
+	if err := node.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	awaitCluster(t, node, 1)
+}
+
+// startNode starts a server that is to be part of a Cluster, with its files in dir.
+func startNode(t testing.TB, dir string) (cmd *exec.Cmd, addr, busPort string) {
+	t.Helper()
 	bin := testenv.Program(t, "apt-get install redis-server", "redis-server")
+	port, busPort := freePort(t), freePort(t)
+	cmd = exec.Command(bin, "--bind", "127.0.0.1", "--port", port, "--cluster-enabled", "yes", "--cluster-port", busPort, // #nosec G204 -- a test's own server
+		"--cluster-config-file", dir+"/nodes.conf", "--save", "", "--appendonly", "no", "--dir", dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, "127.0.0.1:" + port, busPort
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	_ = l.Close()
-	bus, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, busPort, _ := net.SplitHostPort(bus.Addr().String())
-	_ = bus.Close()
-	clusterNode.cmd = exec.Command(bin, "--bind", "127.0.0.1", "--port", port, "--cluster-enabled", "yes", "--cluster-port", busPort, // #nosec G204 -- a test's own server
-		"--cluster-config-file", clusterNode.dir+"/nodes.conf", "--save", "", "--appendonly", "no", "--dir", clusterNode.dir)
-	if err := clusterNode.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	clusterNode.addr = "127.0.0.1:" + port
-	node := redis.NewClient(&redis.Options{Addr: clusterNode.addr, ContextTimeoutEnabled: true, MaxRetries: 50, MaxRetryBackoff: 100 * time.Millisecond})
-	defer func() { _ = node.Close() }()
-	if err := node.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
-		t.Fatal(err)
-	}
+	return port
+}
+
+// awaitCluster returns when node knows all n and every slot is served.
+func awaitCluster(t testing.TB, node *redis.Client, n int) {
+	t.Helper()
 	deadline := time.NewTimer(20 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		info, err := node.ClusterInfo(t.Context()).Result()
-		if err == nil && strings.Contains(info, "cluster_state:ok") {
+		if err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:"+strconv.Itoa(n)+"\r") {
 			return
 		}
 		select {
