@@ -19,6 +19,9 @@ var (
 	ErrNobody = errors.New("ratelimit: nobody to block")
 	// ErrBlocks is returned by [Limiter.Block] when 1000 blocks hold already.
 	ErrBlocks = errors.New("ratelimit: too many blocks")
+	// ErrUntold is returned by [Limiter.Block] for a change that holds on this
+	// node, which tells the others when it can reach them again.
+	ErrUntold = errors.New("ratelimit: the other nodes are not told yet")
 )
 
 const maxBlocks = 1000
@@ -42,13 +45,16 @@ type blocks struct {
 //
 // With a [BlockStore], such as ratelimit/redislimit, a block holds on all nodes
 // within a second, and survives them; else it holds for this Limiter and ends
-// with its process. If the store fails, a block holds on this node, and the
-// error says that the others do not know. They are not told later: call Block
-// again until it returns nil.
+// with its process. While the store is away, a change holds on this node, and the
+// error is [ErrUntold]: with the requests that it serves when the store is back,
+// the node tells the others, to whom it counts as made now; what they change
+// after that is newer. A node that ends before has told nobody: to be sure, call
+// Block again until it returns nil. After another error of the store a block holds
+// on this node only, and nobody is told later.
 //
 // Before it takes effect the event authz_change goes to [Config.Audit], whose
 // error refuses it, with the reason; the client never learns that. Other errors
-// are [ErrNobody], [ErrBlocks] and the store's. Block is safe for concurrent use.
+// are [ErrNobody], [ErrBlocks], [ErrUntold] and the store's. Block is safe for concurrent use.
 func (l *Limiter) Block(ctx context.Context, who Identity, until time.Time, reason string) error {
 	who.Tier = ""
 	if who.User != "" {
@@ -87,9 +93,11 @@ func (l *Limiter) Block(ctx context.Context, who Identity, until time.Time, reas
 	}
 	var err error
 	if l.shared != nil {
-		if err = l.shared.Block(ctx, who, until); err == nil {
+		err = l.shared.Block(ctx, who, until)
+		if err == nil || errors.Is(err, ErrUntold) {
 			delete(next, who) // the store knows
-		} else {
+		}
+		if err != nil {
 			err = errors.Join(fmt.Errorf("ratelimit: the other nodes could not be told; call Block again until it returns nil: %w", err),
 				record(event.OutcomeFailure, slog.String(event.KeyError, clip(err.Error()))))
 		}

@@ -151,3 +151,31 @@ func TestAnUnknownRouteOfABlockedUserIsNoEvent(t *testing.T) {
 		t.Errorf("%d decisions observed; %s", seen, &log)
 	}
 }
+
+// untellable is a shared store that cannot tell the nodes of a change.
+type untellable struct {
+	ratelimit.Store
+	err error
+}
+
+func (u untellable) Block(context.Context, ratelimit.Identity, time.Time) error { return u.err }
+
+func (u untellable) Blocked(context.Context, ratelimit.Identity) time.Time { return time.Time{} }
+
+// Who keeps a block that the other nodes could not be told of: the store if it says
+// so, which knows when it is lifted elsewhere; else the Limiter.
+func TestABlockThatCouldNotBeToldIsKeptOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		kept bool // by the Limiter
+	}{"told": {nil, false}, "kept by the store": {ratelimit.ErrUntold, false}, "lost by the store": {errors.New("disk full"), true}} {
+		l := newLimiter(t, ratelimit.Config{Store: untellable{memoryStore(t), tt.err}})
+		err := l.Block(t.Context(), ratelimit.Identity{User: "eve"}, time.Now().Add(time.Hour), "phished")
+		if !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if d, err := l.Take(t.Context(), ratelimit.Request{Identity: ratelimit.Identity{User: "eve"}}); d.Allowed == tt.kept || err != nil {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+}

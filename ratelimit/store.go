@@ -56,8 +56,10 @@ func (c *Charge) Capacity() int64 {
 type BlockStore interface {
 	Store
 	// Block refuses a user, or an organisation if User is empty, until then; a
-	// time that is past lifts the block. Its error is [ErrBlocks], or says that
-	// the nodes could not be told.
+	// time that is past lifts the block. The newest change counts on all nodes.
+	// Its error is [ErrBlocks], or says that the nodes could not be told: an
+	// [ErrUntold] that this one answers by the change already, and will tell the
+	// others when it can; any other that it does not know of it either.
 	Block(ctx context.Context, who Identity, until time.Time) error
 	// Blocked is until when the user or the organisation is blocked, whichever
 	// is later. What it knows is at most a second old, or, while the nodes cannot

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -23,6 +25,7 @@ import (
 const (
 	maxBlocks = 1000
 	maxEnded  = 1000 // remembered changes that block nobody
+	maxUntold = 1000 // tokens of changes that Redis has not heard of
 
 	// A node asks for the blocks again when what it knows is this old, and lets
 	// no request pass on what is older than blocksStale while Redis answers.
@@ -38,25 +41,46 @@ const (
 
 // blocks is what this node knows about who is blocked.
 type blocks struct {
-	mu    sync.Mutex // held by who asks Redis; guards asked
+	mu    sync.Mutex // held by who asks Redis; guards asked, and changes of known
 	asked time.Time
 	known atomic.Pointer[blocked]
 }
 
 // blocked is what is known at one time; it is never changed.
 type blocked struct {
-	at  time.Time
-	all map[string]block // by token
+	at     time.Time         // when Redis was asked, or never
+	all    map[string]block  // by token
+	untold map[string]untold // by token: newer than all, since it was made here
 }
 
 // block is the last change of one user or organisation, in milliseconds since
 // 1970: until when it is blocked, 0 if that was lifted, and when it was changed.
 type block struct{ until, changed int64 }
 
+// untold is a change that was made on this node while Redis was away. When it is
+// back the change is dated by how long ago it was made, so that whatever the other
+// nodes changed since counts.
+type untold struct {
+	until int64
+	after int64 // the last change that this node knew then
+	made  time.Time
+}
+
+// ago is in milliseconds. A machine that slept counts the time differently by its
+// two clocks: a lift is as old as it may be, and a block as young.
+func (u untold) ago(now time.Time) int64 {
+	ago := now.Sub(u.made)
+	if u.until <= now.UnixMilli() {
+		ago = max(ago, now.Round(0).Sub(u.made.Round(0)))
+	}
+	return max(ago.Milliseconds(), 1)
+}
+
 // changeBlocks is the script that blocks, lifts and restores: KEYS[1] holds the
 // changes of the namespace as "1" (the format's version) and token:until:changed
 // for each. ARGV: what the caller knows in the same form, which counts where it is
-// newer or has been lost; then, for a change, until when (0 lifts) and the tokens,
+// newer or has been lost, and of changes that were not told yet token:until:-ago:after;
+// then, for a change, until when (0 lifts) and the tokens,
 // of which the first one is blocked. Whether that is over each node judges by its
 // own clock, as it does where it is told: the server's may be minutes ahead.
 // Answer: 0 if there are too many.
@@ -66,8 +90,9 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local all = {}
 local function ends(b) return math.max(b.till, b.at + ` + strconv.FormatInt(blocksRemembered.Milliseconds(), 10) + `) end
 local function merge(list, after)
-  for token, till, at in string.gmatch(list, '([^ :]+):(%d+):(%d+)') do
+  for token, till, at, known in string.gmatch(list, '([^ :]+):(%d+):(-?%d+):?(%d*)') do
     local b, had = {token = token, till = tonumber(till), at = tonumber(at)}, all[token]
+    if b.at < 0 then b.at = math.max(now + b.at, (tonumber(known) or 0) + 1) end
     if ends(b) > now and b.at > (had and had.at or after) then all[token] = b end
   end
 end
@@ -144,6 +169,28 @@ func (s *Store) Block(ctx context.Context, who ratelimit.Identity, until time.Ti
 		}
 		end = until.Add(time.Millisecond - 1).UnixMilli()
 	}
+	made := time.Now()
+	err = s.tellBlock(ctx, tokens, end)
+	s.blocks.mu.Lock()
+	defer s.blocks.mu.Unlock()
+	if errors.Is(err, ratelimit.ErrBlocks) {
+		return err
+	}
+	if err != nil {
+		if s.blocks.keep(tokens, end, made) {
+			return fmt.Errorf("%w: %w", ratelimit.ErrUntold, err)
+		}
+		return err
+	}
+	err = s.askBlocks(ctx)
+	if err != nil && s.blocks.keep(tokens, end, made) {
+		return nil // the others are told, and this node answers by the change
+	}
+	return err
+}
+
+// tellBlock writes a change to Redis.
+func (s *Store) tellBlock(ctx context.Context, tokens []string, end int64) error {
 	argv := []any{s.blocks.remembered(), end}
 	for _, t := range tokens {
 		argv = append(argv, t)
@@ -160,16 +207,53 @@ func (s *Store) Block(ctx context.Context, who ratelimit.Identity, until time.Ti
 	if written == 0 {
 		return ratelimit.ErrBlocks
 	}
-	s.blocks.mu.Lock()
-	defer s.blocks.mu.Unlock()
-	return s.askBlocks(ctx)
+	return nil
+}
+
+// keep remembers a change that could not be told, unless there are too many.
+// blocks.mu is held.
+func (b *blocks) keep(tokens []string, end int64, made time.Time) bool {
+	next := b.copied()
+	for i, token := range tokens {
+		if next.untold[token].made.After(made) {
+			continue
+		}
+		until := end
+		if i > 0 {
+			until = 0 // under the primary key only
+		}
+		next.untold[token] = untold{until, next.all[token].changed, made}
+	}
+	if len(next.untold) > maxUntold {
+		return false
+	}
+	b.known.Store(next)
+	return true
+}
+
+// copied is what is known, for a change.
+func (b *blocks) copied() *blocked {
+	next := blocked{untold: map[string]untold{}}
+	if known := b.known.Load(); known != nil {
+		next.at, next.all = known.at, known.all
+		maps.Copy(next.untold, known.untold)
+	}
+	return &next
+}
+
+// until is until when a token is blocked.
+func (b *blocked) until(token string) int64 {
+	if u, found := b.untold[token]; found {
+		return u.until
+	}
+	return b.all[token].until
 }
 
 // Blocked implements [ratelimit.BlockStore]. While Redis is away it answers with
 // what it knew last.
 func (s *Store) Blocked(ctx context.Context, who ratelimit.Identity) time.Time {
 	known := s.blocks.current(ctx, s)
-	if known == nil || len(known.all) == 0 {
+	if known == nil || len(known.all) == 0 && len(known.untold) == 0 {
 		return time.Time{}
 	}
 	var until int64
@@ -182,7 +266,7 @@ func (s *Store) Blocked(ctx context.Context, who ratelimit.Identity) time.Time {
 			continue // decisions fail by the same error
 		}
 		for _, token := range tokens {
-			until = max(until, known.all[token].until)
+			until = max(until, known.until(token))
 		}
 	}
 	if until <= time.Now().UnixMilli() {
@@ -227,6 +311,18 @@ func (s *Store) askBlocks(ctx context.Context) error {
 	if !s.breakers.admits(asked, s.blocksBreaker()) {
 		return ratelimit.ErrOutage
 	}
+	waiting := 0
+	if known := s.blocks.known.Load(); known != nil {
+		waiting = len(known.untold)
+	}
+	if waiting > 0 {
+		call, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		_, err := s.changeBlocks(call, s.blocks.remembered())
+		if s.noted(ctx, s.blocksBreaker(), err); err != nil {
+			return err
+		}
+	}
 	call, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var value *redis.StringCmd
@@ -242,7 +338,10 @@ func (s *Store) askBlocks(ctx context.Context) error {
 	}
 	list := parseBlocks(value.Val())
 	next, lost := s.blocks.merged(list, asked)
-	s.blocks.known.Store(&blocked{asked, next})
+	s.blocks.known.Store(&blocked{at: asked, all: next})
+	if waiting > 0 {
+		_ = s.sink.Emit(ctx, event.StoreRecovered, slog.String(event.KeyReason, "Redis has been told of the changes of blocks that were made here while it was away"), slog.String(event.KeyOutcome, event.OutcomeSuccess))
+	}
 	if !lost {
 		return nil
 	}
@@ -294,16 +393,24 @@ func (b block) remembered(ms int64) bool {
 // remembered is what this node knows and may write back, as changeBlocks reads it.
 func (b *blocks) remembered() string {
 	known, now := b.known.Load(), time.Now()
-	if known == nil || now.Sub(known.at) > blocksTrusted {
+	if known == nil {
 		return ""
 	}
 	var out []byte
-	for token, one := range known.all {
-		if one.remembered(now.UnixMilli()) {
-			out = append(append(out, token...), ':')
-			out = append(strconv.AppendInt(out, one.until, 10), ':')
-			out = append(strconv.AppendInt(out, one.changed, 10), ' ')
+	add := func(token string, numbers ...int64) {
+		out = append(out, token...)
+		for _, n := range numbers {
+			out = strconv.AppendInt(append(out, ':'), n, 10)
 		}
+		out = append(out, ' ')
+	}
+	for token, one := range known.all {
+		if now.Sub(known.at) <= blocksTrusted && one.remembered(now.UnixMilli()) {
+			add(token, one.until, one.changed)
+		}
+	}
+	for token, one := range known.untold {
+		add(token, one.until, -one.ago(now), one.after)
 	}
 	return string(out)
 }

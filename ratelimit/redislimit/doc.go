@@ -48,6 +48,9 @@
 // twice a second who is blocked, with a request that it serves anyway, in a
 // round trip of its own: that request waits for two calls. While Redis is away who was known to be blocked stays so;
 // a node that starts then does not know. At most 1000 blocks hold at a time.
+// A change that is made meanwhile holds on the node that made it, which tells
+// Redis with a request that it serves when Redis is back, up to 1000 changes. It is dated by
+// when it was made, so that later changes of other nodes stay.
 //
 // After a flush, or a failover that lost a change, the first node that notices
 // writes back what it knew within the last 24 hours, told by store_reset. Of each
