@@ -138,6 +138,17 @@ func TestEveryFindingFlips(t *testing.T) {
 		"HDN-SESSION-008": func(c *session.Config) { c.Store = kinds(t)["cookies"] },
 		"HDN-SESSION-009": func(c *session.Config) { c.MaxPerUser = 101 },
 	}
+	asvs := map[string]string{ // an auditor's matrix refers to these
+		"HDN-SESSION-001": "v5.0.0-3.3.1 v5.0.0-3.3.3 v5.0.0-3.3.4",
+		"HDN-SESSION-002": "v5.0.0-3.3.1",
+		"HDN-SESSION-003": "v5.0.0-11.1.1 v5.0.0-13.3.1",
+		"HDN-SESSION-004": "v5.0.0-7.3.2",
+		"HDN-SESSION-005": "v5.0.0-7.3.1",
+		"HDN-SESSION-006": "v5.0.0-7.1.1",
+		"HDN-SESSION-007": "v5.0.0-16.3.1",
+		"HDN-SESSION-008": "v5.0.0-7.2.1 v5.0.0-7.4.1",
+		"HDN-SESSION-009": "v5.0.0-7.1.2",
+	}
 	check := func(cfg session.Config) map[string]hardening.Finding {
 		m := map[string]hardening.Finding{}
 		for _, f := range newManager(t, cfg).Check() {
@@ -155,6 +166,15 @@ func TestEveryFindingFlips(t *testing.T) {
 	for id, f := range passing {
 		if !f.Passed || f.Component != "session" || f.Title == "" || f.Observed == "" || f.Expected == "" || f.Remedy == "" || len(f.Controls) == 0 {
 			t.Errorf("%+v", f)
+		}
+		var ids []string
+		for _, c := range f.Controls {
+			if c.Framework == hardening.ASVS {
+				ids = append(ids, c.ID)
+			}
+		}
+		if got := strings.Join(ids, " "); got != asvs[id] {
+			t.Errorf("%s maps to %q, want %q", id, got, asvs[id])
 		}
 		flip := flips[id]
 		if flip == nil {
