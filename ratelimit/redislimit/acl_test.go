@@ -10,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/inovy/hardening/internal/testenv"
-	"github.com/inovy/hardening/ratelimit"
 	"github.com/inovy/hardening/ratelimit/storetest"
 )
 
@@ -75,7 +74,7 @@ func TestRedisHoldsToTheContractForTheLeastUser(t *testing.T) {
 	admin := redis.NewClient(&redis.Options{Addr: addr})
 	t.Cleanup(func() { _ = admin.Close() })
 	client := leastUser(t, admin)
-	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, client) }})
+	storetest.Run(t, nodes(client))
 	t.Run("after SCRIPT FLUSH", func(t *testing.T) {
 		s := newStore(t, client)
 		for i := range 10 {

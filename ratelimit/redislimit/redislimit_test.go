@@ -69,9 +69,21 @@ func miniredisHolds(t *testing.T, slots int) {
 	if slots > 1 {
 		advance = nil // what needs the clock is about one subject, which lies in one slot
 	}
-	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store {
-		return newStore(t, client, func(c *redislimit.Config) { c.Slots = slots })
-	}, Advance: advance})
+	subject := nodes(client, func(c *redislimit.Config) { c.Slots = slots })
+	subject.Advance = advance
+	storetest.Run(t, subject)
+}
+
+// nodes are stores that share a namespace, another one for each test.
+func nodes(client redis.UniversalClient, change ...func(*redislimit.Config)) storetest.Subject {
+	var namespace string
+	join := func(t *testing.T) ratelimit.Store {
+		return newStore(t, client, append(change, func(c *redislimit.Config) { c.Namespace = namespace })...)
+	}
+	return storetest.Subject{New: func(t *testing.T) ratelimit.Store {
+		namespace = "test-" + rand.Text()[:8]
+		return join(t)
+	}, Join: join}
 }
 
 func charge(n int64) ratelimit.Charge {

@@ -119,7 +119,7 @@ func cluster(t testing.TB) *redis.ClusterClient {
 func TestAClusterHoldsToTheContract(t *testing.T) {
 	c := cluster(t)
 	least := leastUserOfACluster(t, c)
-	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, least) }})
+	storetest.Run(t, nodes(least))
 	blockOnEveryNode(t, least)
 	t.Run("spread over 64 slots", func(t *testing.T) { spread(t, c, least) })
 	// Namespaces are spread over the slots, and so over the nodes.

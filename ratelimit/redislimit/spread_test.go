@@ -34,7 +34,7 @@ func request(i int, n int64) []ratelimit.Charge {
 
 // spread holds the contract on a cluster, and each of its nodes holds keys.
 func spread(t *testing.T, admin, least *redis.ClusterClient) {
-	storetest.Run(t, storetest.Subject{New: func(t *testing.T) ratelimit.Store { return newStore(t, least, in64Slots) }})
+	storetest.Run(t, nodes(least, in64Slots))
 	s := newStore(t, least, in64Slots, func(c *redislimit.Config) { c.Namespace = "test-spread" })
 	for i := range 100 {
 		if ok, err := s.TakeAll(t.Context(), request(i, 1), make([]ratelimit.State, 4)); !ok || err != nil {

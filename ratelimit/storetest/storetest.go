@@ -22,6 +22,10 @@ import (
 type Subject struct {
 	// New returns an empty store. It is called once per test.
 	New func(t *testing.T) ratelimit.Store
+	// Join returns the store of another node, which shares everything with the one
+	// that New returned last. nil leaves out the test that needs it: the stores
+	// of several nodes tell each other who is blocked.
+	Join func(t *testing.T) ratelimit.Store
 	// Advance moves the store's clock. nil leaves out the tests that need it.
 	Advance func(d time.Duration)
 	// Around runs a test; synctest.Test for a store that lives in this process
@@ -30,7 +34,8 @@ type Subject struct {
 }
 
 // Run tests the store against every clause of the contract, each as a subtest.
-// What a store may lack, refunds and leaky buckets, is skipped if it says so.
+// What a store may lack, such as refunds, leaky buckets and blocks, is skipped if
+// it says so, or is no LeaseStore or BlockStore.
 func Run(t *testing.T, s Subject) {
 	if s.Around == nil {
 		s.Around = func(t *testing.T, test func(*testing.T)) { test(t) }
@@ -58,10 +63,18 @@ func Run(t *testing.T, s Subject) {
 		{"a leaky bucket gives back what has not leaked", clock | bursts | refunds, leakyRefund},
 		{"no window admits more than N at any phase", clock, anyWindow},
 		{"RetryAfter is when it fits", clock, retryAfter},
+		{"users and organisations are blocked, and lifted, apart", blocking, blocks},
+		{"the newest change of a block counts", blocking, newestBlock},
+		{"a block ends at its time", blocking, blockEnds},
+		{"of blocks that are made at once none is lost", blocking, blocksAtOnce},
+		{"a change of a block holds on every node", blocking | nodes, blocksOnEveryNode},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.needs&clock != 0 && s.Advance == nil {
 				t.Skip("the subject's clock cannot be moved")
+			}
+			if c.needs&nodes != 0 && s.Join == nil {
+				t.Skip("the subject has one node")
 			}
 			s.Around(t, func(t *testing.T) {
 				store := s.New(t)
@@ -80,6 +93,8 @@ const (
 	refunds
 	bursts
 	renewals
+	blocking
+	nodes
 )
 
 // skip skips a test that needs what the store says it does not have.
@@ -92,6 +107,9 @@ func (n need) skip(t *testing.T, s ratelimit.Store) {
 	}
 	if _, ok := s.(ratelimit.LeaseStore); n&renewals != 0 && !ok {
 		t.Skip("the store renews nothing")
+	}
+	if _, ok := s.(ratelimit.BlockStore); n&blocking != 0 && !ok {
+		t.Skip("the store tells nobody who is blocked")
 	}
 	if n&bursts != 0 && !hasBursts(s) {
 		t.Skip("the store has no leaky buckets")

@@ -2,12 +2,14 @@ package storetest_test
 
 import (
 	"context"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,6 +38,71 @@ type broken struct {
 	ratelimit.Store
 	fault string
 	last  *atomic.Int64 // State.At of the last admission
+	list  *blockList
+}
+
+// blockList is who is blocked, on all nodes that share it.
+type blockList struct {
+	mu  sync.Mutex
+	all map[ratelimit.Identity]time.Time
+}
+
+// Block makes the memory store one that knows who is blocked, with which the
+// clauses of blocks run.
+func (b broken) Block(_ context.Context, who ratelimit.Identity, until time.Time) error {
+	who.Tier = ""
+	if who.User != "" {
+		who.Org = ""
+	} else if b.fault == "an organisation is a user" {
+		who = ratelimit.Identity{User: who.Org}
+	}
+	b.list.mu.Lock()
+	defer b.list.mu.Unlock()
+	lifts := !until.After(time.Now())
+	switch {
+	case b.fault == "a race of blocks":
+		all := maps.Clone(b.list.all)
+		all[who] = until
+		b.list.mu.Unlock()
+		runtime.Gosched()
+		b.list.mu.Lock()
+		b.list.all = all
+	case lifts && b.fault == "a lift does nothing":
+	case b.fault == "the longest block counts" && !lifts && until.Before(b.list.all[who]):
+	case b.fault == "a block is a minute shorter":
+		b.list.all[who] = until.Add(-time.Minute)
+	default:
+		b.list.all[who] = until
+	}
+	return nil
+}
+
+func (b broken) Blocked(_ context.Context, who ratelimit.Identity) (until time.Time) {
+	b.list.mu.Lock()
+	defer b.list.mu.Unlock()
+	names := []ratelimit.Identity{{User: who.User}, {Org: who.Org}}
+	if b.fault == "an organisation is a user" {
+		names[1] = ratelimit.Identity{User: who.Org}
+	}
+	for _, one := range names {
+		if end := b.list.all[one]; end.After(until) {
+			until = end
+		}
+	}
+	switch {
+	case b.fault == "a block ends early":
+		if time.Until(until) < 200*time.Millisecond {
+			return time.Time{}
+		}
+	case b.fault == "a block ends late":
+		if time.Since(until) < time.Hour {
+			return until
+		}
+	}
+	if !until.After(time.Now()) {
+		return time.Time{}
+	}
+	return until
 }
 
 func (b broken) TakeAll(ctx context.Context, cs []ratelimit.Charge, st []ratelimit.State) (bool, error) {
@@ -180,13 +247,22 @@ func (b broken) Reset(ctx context.Context, cs []ratelimit.Charge) error {
 // fail that it breaks. The test runs itself, since a failure cannot be caught.
 func TestABrokenStoreFails(t *testing.T) {
 	if fault := os.Getenv("STORETEST_FAULT"); fault != "" {
+		var last broken
 		storetest.Run(t, storetest.Subject{
 			New: func(t *testing.T) ratelimit.Store {
 				s, err := ratelimit.NewMemoryStore(ratelimit.MemoryConfig{})
 				if err != nil {
 					t.Fatal(err)
 				}
-				return broken{s, fault, new(atomic.Int64)}
+				last = broken{s, fault, new(atomic.Int64), &blockList{all: map[ratelimit.Identity]time.Time{}}}
+				return last
+			},
+			Join: func(*testing.T) ratelimit.Store {
+				other := last
+				if fault == "a block holds on one node" {
+					other.list = &blockList{all: map[ratelimit.Identity]time.Time{}}
+				}
+				return other
 			},
 			Advance: time.Sleep,
 			Around:  synctest.Test,
@@ -220,6 +296,14 @@ func TestABrokenStoreFails(t *testing.T) {
 		{"a renewal that does not fit is lost", []string{"a_renewal_counts_from_now,_whether_it_fits_or_not"}},
 		{"windows are fixed", []string{"no_window_admits_more_than_N_at_any_phase"}},
 		{"RetryAfter is early", []string{"RetryAfter_is_when_it_fits"}},
+		{"a lift does nothing", []string{"users_and_organisations_are_blocked,_and_lifted,_apart", "the_newest_change_of_a_block_counts"}},
+		{"an organisation is a user", []string{"users_and_organisations_are_blocked,_and_lifted,_apart"}},
+		{"the longest block counts", []string{"the_newest_change_of_a_block_counts"}},
+		{"a block is a minute shorter", []string{"users_and_organisations_are_blocked,_and_lifted,_apart"}},
+		{"a block ends early", []string{"a_block_ends_at_its_time"}},
+		{"a block ends late", []string{"a_block_ends_at_its_time"}},
+		{"a race of blocks", []string{"of_blocks_that_are_made_at_once_none_is_lost"}},
+		{"a block holds on one node", []string{"a_change_of_a_block_holds_on_every_node"}},
 	}
 	ran := 0
 	for _, tt := range faults {
