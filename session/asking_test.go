@@ -2,9 +2,11 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/inovy/hardening/session"
@@ -82,5 +84,77 @@ func TestTrap_ARecordThatAsksWhoTheUserIsHangsTheRequest(t *testing.T) {
 	}
 	if last := h.users[len(h.users)-1]; last != "ada" {
 		t.Errorf("the record of a request with a session is about %q", last)
+	}
+}
+
+// changing is a handler that changes the session whose change it is to record.
+type changing struct {
+	trail
+	do func(context.Context)
+}
+
+func (c *changing) Handle(ctx context.Context, r slog.Record) error {
+	if c.do != nil {
+		c.do(ctx)
+	}
+	return c.trail.Handle(ctx, r)
+}
+
+// A handler of records that changes the session waits for itself, and not for ever.
+func TestARecordThatChangesTheSessionHangsNobody(t *testing.T) {
+	changes := map[string]func(*session.Manager[visit], context.Context) error{
+		"Login":  func(m *session.Manager[visit], ctx context.Context) error { return m.Login(ctx, "ada", session.Auth{}) },
+		"Logout": func(m *session.Manager[visit], ctx context.Context) error { return m.Logout(ctx) },
+		"RevokeOthers": func(m *session.Manager[visit], ctx context.Context) error {
+			_, err := m.RevokeOthers(ctx)
+			return err
+		},
+	}
+	inside := map[string]func(*session.Manager[visit], context.Context) error{
+		"Update": func(m *session.Manager[visit], ctx context.Context) error {
+			s, err := m.Get(ctx)
+			if err != nil {
+				return err
+			}
+			return s.Update(func(v *visit) { v.Count++ })
+		},
+		"CSRFToken": func(m *session.Manager[visit], ctx context.Context) error {
+			s, err := m.Get(ctx)
+			if err != nil {
+				return err
+			}
+			_, err = s.CSRFToken()
+			return err
+		},
+	}
+	for name, f := range changes {
+		inside[name] = f
+	}
+	for outer, change := range changes {
+		for inner, f := range inside {
+			t.Run(inner+" in the record of "+outer, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := new(changing)
+					m := newManager(t, session.Config{Audit: h, Store: newMemory(t)})
+					id := login(t, m, "", "ada")
+					asked := 0
+					h.do = func(ctx context.Context) {
+						h.do = nil // what it starts is recorded as well
+						asked++
+						if err := f(m, ctx); !errors.Is(err, session.ErrInUpdate) {
+							t.Errorf("inside: %v", err)
+						}
+					}
+					call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+						if err := change(m, r.Context()); err != nil {
+							t.Error(err)
+						}
+					})
+					if asked != 1 {
+						t.Errorf("the record was handled %d times", asked)
+					}
+				})
+			})
+		}
 	}
 }

@@ -57,7 +57,9 @@ type Config struct {
 	// refuses a login or renewal with 503. It does not refuse a logout or a
 	// revocation: these take effect all the same and the caller gets 503 and
 	// [ErrUnrecorded], because a full disk must not keep a stolen session
-	// alive. nil = they go to Logger, which refuses nothing.
+	// alive. nil = they go to Logger, which refuses nothing. A handler may ask
+	// the request's session who the user is; it must not change it: see
+	// [ErrInUpdate].
 	Audit slog.Handler
 
 	// Logger gets the store's troubles, what Audit would not take, and why

@@ -27,8 +27,9 @@ var (
 	// ErrInUpdate says that what Update runs called something that changes the
 	// request's own session (Update, Login, Logout, RevokeOthers, CSRFToken), or
 	// wrote the response: it would wait for itself, and gave up after 5 seconds.
-	// Call it when Update has returned.
-	ErrInUpdate = errors.New("session: called from inside an Update, which it would wait for; call it afterwards")
+	// So does what handles the record of a change of that session, after 30
+	// seconds. Call it when Update, or the change, has returned.
+	ErrInUpdate = errors.New("session: called from inside an Update or the record of a change, which it would wait for; call it afterwards")
 
 	// ErrTooLate says that the response header is already sent, so that
 	// neither a cookie nor a refusal can reach the client any more.

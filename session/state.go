@@ -167,23 +167,25 @@ func (s *state) begin(ctx context.Context) error {
 	return nil
 }
 
-// hold takes op. A mutator that calls what needs op would wait for itself, so
-// nobody waits longer for a mutator than for a store.
+// hold takes op. A mutator that calls what needs op would wait for itself, and so
+// would a handler of records. So nobody waits longer for a mutator than for a
+// store, nor longer than maxHold for anything else.
 func (s *state) hold() error {
 	if s.op.TryLock() {
 		return nil
 	}
-	for late := time.Now().Add(storeTimeout); s.mutating.Load(); time.Sleep(time.Millisecond) {
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
 		if s.op.TryLock() {
 			return nil
 		}
-		if time.Now().After(late) {
+		if waited := time.Since(begun); waited > maxHold || waited > storeTimeout && s.mutating.Load() {
 			return ErrInUpdate
 		}
 	}
-	s.op.Lock()
-	return nil
 }
+
+// maxHold is more than an operation on a store takes, and a record of it.
+const maxHold = 6 * storeTimeout
 
 // settled runs f, which changes what the request knows of its session, with op
 // and mu held: at once or, if a mutator runs, when that has returned. So a
