@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -127,9 +128,7 @@ func TestARecordThatChangesTheSessionHangsNobody(t *testing.T) {
 			return err
 		},
 	}
-	for name, f := range changes {
-		inside[name] = f
-	}
+	maps.Copy(inside, changes)
 	for outer, change := range changes {
 		for inner, f := range inside {
 			t.Run(inner+" in the record of "+outer, func(t *testing.T) {
