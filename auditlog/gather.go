@@ -42,9 +42,14 @@ func (l *Log) await(b *batch) {
 	switch {
 	case g.rest > 0:
 		g.rest--
-	case b.err == nil && !l.closing && n+there > 1 && l.cfg.Mode != BestEffort:
+	case b.err == nil && !l.closing && n+there > 1 && l.patient():
 		g.expect = min(n+there, l.cfg.MaxWaiting)
 	}
+}
+
+// patient reports whether callers wait, and have time for that.
+func (l *Log) patient() bool {
+	return l.cfg.Mode == Strict || l.cfg.Mode == Bounded && l.cfg.MaxWait >= 16*maxGather
 }
 
 // gather waits as await has decided: until the batch is whole, and no longer
