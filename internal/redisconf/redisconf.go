@@ -20,8 +20,12 @@ func Check(c *faults.Collector, client redis.UniversalClient, namespace, stale s
 		if cc, ok := client.(*redis.ClusterClient); ok && cc.Options().ReadOnly {
 			c.Add("Client", "ReadOnly true", "asks replicas, which may not know "+stale+", and waits for seconds when a server hangs", "clear ReadOnly, RouteByLatency and RouteRandomly in its options")
 		}
-		if !keepsDeadlines(client) {
+		heeds, untimed := deadlines(client)
+		if !heeds {
 			c.Add("Client", "ContextTimeoutEnabled false", "waits for seconds when Redis hangs, whatever the deadline", "set ContextTimeoutEnabled in its options")
+		}
+		if untimed {
+			c.Add("Client", "ReadTimeout or WriteTimeout -2", "sets no deadline on its connections, and waits for ever when Redis hangs", "leave them 0, or use -1 for none but that of the call")
 		}
 	}
 	switch {
@@ -32,16 +36,21 @@ func Check(c *faults.Collector, client redis.UniversalClient, namespace, stale s
 	}
 }
 
-// keepsDeadlines reports whether calls end with their context. Of a client
-// that is none of go-redis's own it must be believed.
-func keepsDeadlines(c redis.UniversalClient) bool {
+// deadlines reports whether calls heed the deadline of their context, and whether
+// the client was told to set none on its connections, which is -2 to go-redis and
+// kept as -1 by a Client. Of a client that is none of go-redis's own it must be
+// believed.
+func deadlines(c redis.UniversalClient) (heeds, untimed bool) {
 	switch c := c.(type) {
 	case *redis.Client:
-		return c.Options().ContextTimeoutEnabled
+		o := c.Options()
+		return o.ContextTimeoutEnabled, min(o.ReadTimeout, o.WriteTimeout) < 0
 	case *redis.ClusterClient:
-		return c.Options().ContextTimeoutEnabled
+		o := c.Options()
+		return o.ContextTimeoutEnabled, min(o.ReadTimeout, o.WriteTimeout) < -1
 	case *redis.Ring:
-		return c.Options().ContextTimeoutEnabled
+		o := c.Options()
+		return o.ContextTimeoutEnabled, min(o.ReadTimeout, o.WriteTimeout) < -1
 	}
-	return true
+	return true, false
 }

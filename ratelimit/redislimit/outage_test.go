@@ -80,9 +80,14 @@ const (
 	up = iota
 	refusing
 	hanging
+	silent // no connection is made, and none refused
 )
 
-func (f *fake) dial(context.Context, string, string) (net.Conn, error) {
+func (f *fake) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if f.state.Load() == silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if f.state.Load() == refusing {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
@@ -98,7 +103,7 @@ func (f *fake) turn(state int32) {
 	f.state.Store(state)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if state == refusing {
+	if state == refusing || state == silent {
 		for _, c := range f.conns {
 			_ = c.Close()
 		}
@@ -239,6 +244,66 @@ func TestAHungServerOfAClusterCosts100ms(t *testing.T) {
 			t.Errorf("after three failures a decision took %v", time.Since(start))
 		}
 	})
+}
+
+// Whatever a client that New takes may do by its own options, such as retries by
+// default and long times between them, a call ends with the deadline of the store.
+func TestNoOptionOfAClientMakesACallLonger(t *testing.T) {
+	for name, options := range map[string]redis.Options{
+		"the defaults":        {},
+		"many retries":        {MaxRetries: 100, MinRetryBackoff: 50 * time.Millisecond, MaxRetryBackoff: 10 * time.Second},
+		"long times":          {DialTimeout: time.Minute, ReadTimeout: time.Minute, WriteTimeout: time.Minute, PoolTimeout: time.Minute},
+		"no times":            {ReadTimeout: -1, WriteTimeout: -1},
+		"many dials":          {DialerRetries: 100, DialerRetryTimeout: time.Second},
+		"a single connection": {PoolSize: 1, MaxActiveConns: 1, PoolTimeout: time.Minute},
+	} {
+		for what, fails := range map[string]func(srv *fake){
+			"hangs":             func(srv *fake) { srv.turn(hanging) },
+			"refuses":           func(srv *fake) { srv.turn(refusing) },
+			"cannot be reached": func(srv *fake) { srv.turn(silent) },
+			"is slow":           func(srv *fake) { srv.delay.Store(int64(time.Minute)) },
+		} {
+			for _, connected := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/connected %t", name, what, connected), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						srv := new(fake)
+						options := options
+						options.Addr, options.Dialer, options.ContextTimeoutEnabled = "127.0.0.1:6379", srv.dial, true
+						client := redis.NewClient(&options)
+						defer func() { // until its diallers have ended
+							srv.delay.Store(0)
+							_ = client.Close()
+							srv.turn(refusing)
+							time.Sleep(10 * time.Minute)
+						}()
+						s := newStore(t, client, func(c *redislimit.Config) { c.Timeout = 0 })
+						if connected {
+							if _, st := take(t, s, charge(1000)); st.Degraded {
+								t.Fatal("degraded while the server is up")
+							}
+						}
+						fails(srv)
+						var wg sync.WaitGroup
+						for range 5 { // at once, and one after the other
+							wg.Go(func() {
+								for range 5 {
+									start := time.Now()
+									if ok, st := take(t, s, charge(1000)); !ok || !st.Degraded || time.Since(start) > 100*time.Millisecond {
+										t.Errorf("%t, %+v, after %v", ok, st, time.Since(start))
+									}
+								}
+							})
+						}
+						wg.Wait()
+						start := time.Now()
+						if s.Blocked(t.Context(), eve); time.Since(start) > 100*time.Millisecond {
+							t.Errorf("who is blocked, after %v", time.Since(start))
+						}
+					})
+				})
+			}
+		}
+	}
 }
 
 func TestEachLimitHasItsOwnPolicyForAnOutage(t *testing.T) {

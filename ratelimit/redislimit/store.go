@@ -25,8 +25,9 @@ type Config struct {
 	Name string
 
 	// Client talks to Redis 6.2 or later, to a Sentinel or to a Cluster; the
-	// caller makes and closes it. It must have ContextTimeoutEnabled, or no
-	// deadline would hold, and must not read from replicas. nil is a fault.
+	// caller makes and closes it. It must have ContextTimeoutEnabled and no ReadTimeout
+	// or WriteTimeout of -2, or no deadline would hold, and must not read from
+	// replicas. nil is a fault.
 	Client redis.UniversalClient
 
 	// Namespace is what every key begins with: 1 to 64 letters, digits, dots,
