@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +190,7 @@ func FuzzEventRoundTrip(f *testing.F) {
 	for _, s := range hostileTexts {
 		f.Add(s, s, int64(3))
 	}
+	f.Add(strings.Repeat("\x05", 3000), "0", int64(-106)) // too long to be an attribute
 	keys, err := openSubjects(filepath.Join(f.TempDir(), subjectName), false)
 	if err != nil {
 		f.Fatal(err)
@@ -227,6 +229,9 @@ func FuzzEventRoundTrip(f *testing.F) {
 			t.Fatalf("%s came back as %+v, %v", line, got, err)
 		}
 		again := appendEvent(nil, &got.Event, got.Recorded, 0, nil, nil)
+		if slices.ContainsFunc(got.Attrs, func(a slog.Attr) bool { return a.Key == droppedKey }) {
+			return // no event can carry what counts those that were dropped
+		}
 		if utf8.ValidString(id) && utf8.ValidString(key) && !bytes.Equal(again, line) {
 			t.Errorf("not canonical:\n%s\n%s", line, again)
 		}
