@@ -70,7 +70,7 @@ func TestTrap_ARecordThatAsksWhoTheUserIsHangsTheRequest(t *testing.T) {
 		down               bool
 		status             int
 	}{
-		{"a forged cookie", id[:80] + "AA", "session_forged", false, 200},
+		{"a forged cookie", id[:79] + map[bool]string{true: "BAA", false: "AAA"}[id[79] == 'A'], "session_forged", false, 200},
 		{"two genuine ones", id + "; __Host-id=" + other, "session_forged", false, 200},
 		{"a dead one", gone, "session_use_after_expire", false, 200},
 		{"a live one", id, "touch", false, 200},
@@ -153,6 +153,74 @@ func TestARecordThatChangesTheSessionHangsNobody(t *testing.T) {
 						t.Errorf("the record was handled %d times", asked)
 					}
 				})
+			})
+		}
+	}
+}
+
+// A handler of records that revokes waits for nothing: what it ends has ended.
+func TestTrap_ARecordThatRevokesHangsTheRequest(t *testing.T) {
+	type operation = func(*session.Manager[visit], context.Context) error
+	changes := map[string]operation{
+		"Login":  func(m *session.Manager[visit], ctx context.Context) error { return m.Login(ctx, "ada", session.Auth{}) },
+		"Logout": func(m *session.Manager[visit], ctx context.Context) error { return m.Logout(ctx) },
+		"RevokeOthers": func(m *session.Manager[visit], ctx context.Context) error {
+			_, err := m.RevokeOthers(ctx)
+			return err
+		},
+	}
+	revocations := map[string]operation{
+		"RevokeUser": func(m *session.Manager[visit], ctx context.Context) error {
+			_, err := m.RevokeUser(ctx, "ada")
+			return err
+		},
+		"EraseUser": func(m *session.Manager[visit], ctx context.Context) error {
+			_, err := m.EraseUser(ctx, "ada")
+			return err
+		},
+		"RevokeAll": func(m *session.Manager[visit], ctx context.Context) error { return m.RevokeAll(ctx) },
+		"RevokeOne": func(m *session.Manager[visit], ctx context.Context) error {
+			l, err := m.List(ctx, "ada")
+			if err != nil {
+				return err
+			}
+			_, err = m.RevokeOne(ctx, "ada", l[0].Handle)
+			return err
+		},
+	}
+	for outer, change := range changes {
+		for inner, revoke := range revocations {
+			t.Run(inner+" in the record of "+outer, func(t *testing.T) {
+				h := new(changing)
+				m := newManager(t, session.Config{Audit: h, Store: newMemory(t)})
+				id := login(t, m, "", "ada")
+				h.do = func(ctx context.Context) {
+					h.do = nil // the revocation is recorded as well
+					if err := revoke(m, ctx); err != nil {
+						t.Errorf("inside: %v", err)
+					}
+				}
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					call(m, id, func(_ http.ResponseWriter, r *http.Request) {
+						err := change(m, r.Context())
+						if want := map[bool]error{true: session.ErrRevoked}[outer == "Login"]; !errors.Is(err, want) {
+							t.Errorf("outside: %v, want %v", err, want)
+						}
+						if s, _ := m.Get(r.Context()); s.User() != "" {
+							t.Errorf("%q is still logged in", s.User())
+						}
+					})
+				}()
+				select {
+				case <-ended:
+				case <-time.After(10 * time.Second):
+					t.Fatal("who revokes waits for ever")
+				}
+				if l, err := m.List(t.Context(), "ada"); err != nil || len(l) != 0 {
+					t.Errorf("%d sessions live, %v", len(l), err)
+				}
 			})
 		}
 	}

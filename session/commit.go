@@ -166,7 +166,7 @@ func (s *state) settle() *hardening.Problem {
 	if err := s.hold(); err != nil {
 		return unavailable(s.fail(err))
 	}
-	defer s.op.Unlock()
+	defer s.release()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -47,7 +47,7 @@ func (s *state) CSRFToken() (string, error) {
 	if err := s.hold(); err != nil {
 		return "", err
 	}
-	defer s.op.Unlock()
+	defer s.release()
 	if err := s.load(ctx); err != nil {
 		return "", err
 	}

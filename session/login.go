@@ -115,7 +115,7 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 	if err := s.hold(); err != nil {
 		return err
 	}
-	defer s.op.Unlock()
+	defer s.release()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -310,7 +310,7 @@ func (s *state) logout(ctx context.Context) error {
 	if err := s.hold(); err != nil {
 		return err
 	}
-	defer s.op.Unlock()
+	defer s.release()
 	ctx, cancel := finish(ctx) // from the first look on: who hangs up is logged out as well
 	defer cancel()
 	if err := s.begin(ctx); err != nil {

@@ -136,7 +136,7 @@ func (s *state) revokeOthers(ctx context.Context) (int, error) {
 	if err := s.hold(); err != nil {
 		return 0, err
 	}
-	defer s.op.Unlock()
+	defer s.release()
 	ctx, cancel := finish(ctx)
 	defer cancel()
 	if err := s.begin(ctx); err != nil {

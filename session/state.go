@@ -47,7 +47,7 @@ type state struct {
 	carried Record      // what the cookie held, or is to hold, with a CookieStore
 	made    *Ref        // a record that this request made and whose id has not left yet
 	told    []slog.Attr // how the login was announced that made it
-	owed    []func()    // what waits for the mutator that runs: see settled
+	owed    []func()    // what waits until op is free: see settled
 	untold  []func()    // records that wait until mu is free: see tellLocked
 }
 
@@ -172,10 +172,12 @@ func (s *state) begin(ctx context.Context) error {
 // store, nor longer than maxHold for anything else.
 func (s *state) hold() error {
 	if s.op.TryLock() {
+		s.pay()
 		return nil
 	}
 	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
 		if s.op.TryLock() {
+			s.pay()
 			return nil
 		}
 		if waited := time.Since(begun); waited > maxHold || waited > storeTimeout && s.mutating.Load() {
@@ -188,19 +190,30 @@ func (s *state) hold() error {
 const maxHold = 6 * storeTimeout
 
 // settled runs f, which changes what the request knows of its session, with op
-// and mu held: at once or, if a mutator runs, when that has returned. So a
+// and mu held: at once or, if something holds op, before that lets go of it. So a
 // revocation takes effect in the store whatever the request it comes from is
-// doing, and also from within a mutator.
+// doing, and also from within a mutator or the handler of a record.
 func (s *state) settled(f func()) {
 	s.mu.Lock()
 	s.owed = append(s.owed, f)
 	s.mu.Unlock()
-	if s.mutating.Load() {
-		return // mutate looks after it has said that it does not mutate
+	if s.op.TryLock() { // else whoever holds it looks after letting go of it
+		s.release()
 	}
-	s.op.Lock()
-	defer s.op.Unlock()
-	s.pay()
+}
+
+// release lets go of op, and leaves nothing owed that nobody pays.
+func (s *state) release() {
+	for {
+		s.pay()
+		s.op.Unlock()
+		s.mu.Lock()
+		owing := len(s.owed) > 0
+		s.mu.Unlock()
+		if !owing || !s.op.TryLock() {
+			return
+		}
+	}
 }
 
 // pay runs what is owed, with op held.
@@ -249,8 +262,7 @@ func (s *state) update(f mutator) error {
 	if err := s.hold(); err != nil {
 		return err
 	}
-	defer s.op.Unlock()
-	defer s.pay() // f may have panicked
+	defer s.release()
 	if err := s.begin(s.r.Context()); err != nil {
 		return err
 	}
