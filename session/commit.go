@@ -110,6 +110,9 @@ func (s *state) create(ctx context.Context, tok token, c content, q Quota) (*rec
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	s.made, s.told = &ref, nil
+	s.mu.Unlock()
 	for _, d := range dropped {
 		owner := "" // of another user, where the store was full: whose, nobody can tell
 		if d.Tag == ref.Tag {
@@ -117,9 +120,6 @@ func (s *state) create(ctx context.Context, tok token, c content, q Quota) (*rec
 		}
 		s.evicted(ctx, d, owner)
 	}
-	s.mu.Lock()
-	s.made, s.told = &ref, nil
-	s.mu.Unlock()
 	return &record{ref: ref, token: tok, version: 1, expires: expires}, nil
 }
 

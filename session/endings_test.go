@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -138,4 +139,24 @@ func TestAShorterIdleTimeTakesEffectAtTheNextUse(t *testing.T) {
 			t.Error("it outlives the idle time in force")
 		}
 	})
+}
+
+// panicking is a store that breaks down while a session is made.
+type panicking struct{ session.Store }
+
+func (panicking) Create(context.Context, session.Ref, session.Record, session.Quota) ([]session.Ref, error) {
+	panic(http.ErrAbortHandler)
+}
+
+// A login that was announced and then panics is taken back, once.
+func TestALoginThatPanicsIsTakenBack(t *testing.T) {
+	audit := new(trail)
+	m := newManager(t, session.Config{Audit: audit, Store: panicking{newMemory(t)}})
+	func() {
+		defer func() { _ = recover() }()
+		call(m, "", func(_ http.ResponseWriter, r *http.Request) { _ = m.Login(r.Context(), "ada", session.Auth{}) })
+	}()
+	if want := []string{"session_created", "authn_login_success", "authn_login_fail"}; !slices.Equal(audit.names(), want) {
+		t.Errorf("%v, want %v", audit.names(), want)
+	}
 }

@@ -152,9 +152,24 @@ func (s *state) login(ctx context.Context, user string, auth Auth) error {
 
 	ctx, cancel := finish(ctx)
 	defer cancel()
+	returned := false
+	defer func() {
+		if !returned { // a store that panics
+			s.takeBack(ctx, ErrUnavailable, attrs)
+		}
+	}()
 	if again && s.core.quota.Deny && s.core.cookies == nil {
-		return s.exchange(ctx, tok, c, attrs)
+		err = s.exchange(ctx, tok, c, attrs)
+	} else {
+		err = s.replace(ctx, tok, c, again, attrs)
 	}
+	returned = true
+	return err
+}
+
+// replace ends the session that the request came with, if any, and makes the
+// new one.
+func (s *state) replace(ctx context.Context, tok token, c content, again bool, attrs []slog.Attr) error {
 	if s.record != nil {
 		old, err := s.records().Delete(ctx, s.record.ref)
 		switch {
