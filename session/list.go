@@ -78,7 +78,7 @@ func (m *Manager[Data]) ExportUser(ctx context.Context, user string) ([]Stored[D
 // stays, for at most Policy.Absolute, is a mark under a keyed hash of the user
 // id, without which a request under way could bring a session back. Where a store
 // outside this process has lost its index of the user, the sealed records of those
-// sessions stay until they expire; they open nothing. Records that went to Audit
+// sessions stay until their cookie is sent again or they expire; they open nothing. Records that went to Audit
 // are not the room's to erase. Errors: those of RevokeUser.
 func (m *Manager[Data]) EraseUser(ctx context.Context, user string) (int, error) {
 	return m.core.revokeUser(ctx, m.state(ctx), user, "erasure")

@@ -118,6 +118,9 @@ func TestTrap_ARevocationFindsNothingBecauseTheIndexIsLost(t *testing.T) {
 			if user, _ := look(t, m, id); user != "" {
 				t.Error("the session outlives the revocation")
 			}
+			for it := p.admin.Scan(t.Context(), 0, namespace+":*:s:*", 1000).Iterator(); it.Next(t.Context()); {
+				t.Errorf("its record is still there when its cookie has come: %s", it.Val())
+			}
 			if status := increment(m, id); status != 200 {
 				t.Errorf("status %d", status)
 			}

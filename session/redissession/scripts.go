@@ -30,7 +30,8 @@ func (s script) run(ctx context.Context, c redis.UniversalClient, keys []string,
 }
 
 // Every script that looks at a session begins with live(), which answers its
-// fields, or nil if it is gone: absent, or born before one of the two marks.
+// fields, or nil if it is gone: absent, or born before one of the two marks. One that
+// a mark has ended is deleted when it is met: the index may not have known of it.
 // All times are microseconds of Redis's own clock, but x (expires), which is
 // the nodes' own affair: the key's time to live ends the session. A mark is later
 // than every stamp that was given, even if the clock was set back.
@@ -43,7 +44,8 @@ local function marked(born, mark, all)
 end
 local function live(key, mark, all)
 	local v = redis.call('HMGET', key, 'v', 'b', 'x', 'a', 'd')
-	if not v[1] or marked(tonumber(v[2]), mark, all) then return nil end
+	if not v[1] then return nil end
+	if marked(tonumber(v[2]), mark, all) then redis.call('DEL', key) return nil end
 	return v
 end
 local function atleast(key, ttl)
@@ -73,16 +75,16 @@ if not v[1] then return false end
 local m = redis.call('MGET', KEYS[3], KEYS[4])
 if not m[1] and not m[2] then return v end
 local born = tonumber(v[2])
-if (m[1] and born < tonumber(m[1])) or (m[2] and born < tonumber(m[2])) then return false end
-return v`, "9bedb67a5ffd124b692d17cfd1f0345e3a7dcbff"}
+if (m[1] and born < tonumber(m[1])) or (m[2] and born < tonumber(m[2])) then redis.call('DEL', KEYS[1]) return false end
+return v`, "b4060d24cfa9b117ba75f01252d2d8f3cac7769e"}
 
-	aliveScript = script{live + `return live(KEYS[1], KEYS[3], KEYS[4]) and math.max(1, redis.call('PTTL', KEYS[1])) or 0`, "9ef90824f80e6906f3c92e27bec63dabed2754e7"}
+	aliveScript = script{live + `return live(KEYS[1], KEYS[3], KEYS[4]) and math.max(1, redis.call('PTTL', KEYS[1])) or 0`, "242daba329ebddd0c510e803235358e784694c27"}
 
 	deleteScript = script{live + `
 local v = live(KEYS[1], KEYS[3], KEYS[4])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-return v or false`, "3dfeffdb9a96dd8b6709e9d002e8b8b21957178a"}
+return v or false`, "e2bf35bb0f1bc5ed2f918c65e923d75ec06ae745"}
 
 	// The client sends a command again whose answer it lost. Ids are never the
 	// same twice, nor are sealed blobs, so the one that is there tells whether
@@ -120,7 +122,7 @@ if ARGV[4] == '0' then
 	atleast(KEYS[2], ttl)
 end
 put(KEYS[5], math.max(born, tonumber(redis.call('GET', KEYS[5]) or 0)), ttl)
-return answer`, "f23bf4390a138ac45b28cba3988acae84b8e3fc6"}
+return answer`, "b819c8c25cb983849d13b0e659b9e10a3848f86e"}
 
 	// For the same reason w holds the numbers of the last 32 updates, 8 random
 	// bytes each: an update that was done must not be met as a conflict, or the
@@ -143,7 +145,7 @@ redis.call('HINCRBY', KEYS[1], 'v', 1)
 redis.call('PEXPIRE', KEYS[1], ttl)
 atleast(KEYS[2], ttl)
 atleast(KEYS[5], ttl)
-return 1`, "153f0bd395187162a32cd9759ce49bcbf80bd81d"}
+return 1`, "8bbcefd162d694340b12e78830de15373f2cce76"}
 
 	// ARGV: ttl, expires.
 	touchScript = script{live + `
@@ -156,7 +158,7 @@ if tonumber(ARGV[2]) > tonumber(v[3]) then
 	atleast(KEYS[2], ttl)
 	atleast(KEYS[5], ttl)
 end
-return 1`, "77b0091a08a08fd9ce9a80b34bb2f1c1f53ad011"}
+return 1`, "a99a06f25763ae3075ac0db013234359338d7f2f"}
 )
 
 // KEYS of these: index, mark, everybody's mark, last stamp. ARGV[1]: what the sessions'
@@ -171,7 +173,7 @@ for _, h in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 		for i = 1, 5 do table.insert(answer, v[i]) end
 	end
 end
-return answer`, "bcf1ec596ad7a696255312a13f0016b2b80f85cb"}
+return answer`, "5f45b606184d29233c61a13ffa998cc2f6a902af"}
 
 	// ARGV: prefix, age of the mark, ttl of the mark, hash to keep.
 	revokeScript = script{live + `
@@ -191,38 +193,38 @@ if kept then
 	redis.call('HSET', ARGV[1] .. ARGV[4], 'b', text(at))
 	put(KEYS[4], at, redis.call('PTTL', ARGV[1] .. ARGV[4]))
 end
-return n`, "f271e4eb3f2600e9dd3d114cb722bbd7ee7576ea"}
+return n`, "3ff2700694ea067221efb4b4137bc9f7ce13d73d"}
 )
 
 var (
 	// KEYS: a mark, last stamp. ARGV: age, ttl.
 	markScript = script{live + `
 move(KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]))
-return 1`, "2a6437942c6fc8d874bdb43ae20f5c5c121af8da"}
+return 1`, "5414b4278fe5d48dd9dc0adc9b19da166a4987e9"}
 
 	// KEYS: an end. ARGV: ttl.
 	endScript = script{live + `
 local ttl, left = tonumber(ARGV[1]), redis.call('PTTL', KEYS[1])
 if left < ttl and ttl > 0 then redis.call('SET', KEYS[1], '1', 'PX', ttl) end
-return left > 0 and -1 or 1`, "0030c11821104b2ba84d997d8a19f3cbbafe6f6c"}
+return left > 0 and -1 or 1`, "6af8df425c9594866fd2889888fe8ab5df94d288"}
 
 	// KEYS: mark, everybody's mark, last stamp, where the memory begins. ARGV: age, ttl.
 	beginScript = script{live + stamps + `
 local now, ttl = clock(), tonumber(ARGV[2])
 if marked(now - tonumber(ARGV[1]), KEYS[1], KEYS[2]) then return false end
 put(KEYS[4], tonumber(redis.call('GET', KEYS[4]) or now), ttl)
-return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ttl)`, "f8a0170875faf60dd8e2d675db3e877132283138"}
+return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ttl)`, "128349fa5e4e0580e05d4e23b56d68259bb0b0bf"}
 
 	// KEYS: mark, everybody's mark, last stamp, where the memory begins, an end. ARGV: stamp.
 	endedScript = script{live + stamps + `
-return ended(ARGV[1], KEYS[1], KEYS[2], KEYS[4], KEYS[5]) and 1 or 0`, "9fcc7e629a8eec60944f2a8dc3967f047b3634ca"}
+return ended(ARGV[1], KEYS[1], KEYS[2], KEYS[4], KEYS[5]) and 1 or 0`, "c5560919ee7ee81e8e820ba24bd9bbf37ba09c5d"}
 
 	// KEYS: those of endedScript. ARGV: stamp, age of the mark, ttl of the mark, ttl.
 	spareScript = script{live + stamps + `
 if ended(ARGV[1], KEYS[1], KEYS[2], KEYS[4], KEYS[5]) then return false end
 move(KEYS[1], KEYS[3], tonumber(ARGV[2]), tonumber(ARGV[3]))
 atleast(KEYS[4], tonumber(ARGV[4]))
-return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[4]))`, "cf5f33230bd3832037391c0e4a4bf578f3e2f34d"}
+return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[4]))`, "697726c7c55ac6a791e024f06c643599429f9477"}
 )
 
 // stamps is what the scripts for sessions in cookies begin with, beside live. A
