@@ -114,7 +114,7 @@ func (h *HIBP) Count(ctx context.Context, password string) (int, error) {
 			return 0, fmt.Errorf("%w: a line does not read", errRange)
 		}
 		if strings.EqualFold(suffix, name[5:]) {
-			count = times // 0 is padding
+			count = max(count, times) // 0 is padding
 		}
 	}
 	if err := lines.Err(); err != nil {
