@@ -210,7 +210,10 @@ func (s *state) exchange(ctx context.Context, tok token, c content, attrs []slog
 	rec, err := s.create(ctx, tok, c, Quota{Max: s.core.quota.Max + 1, Deny: true})
 	switch {
 	case errors.Is(err, ErrTooMany): // two renewals at one time; the session goes on
-		return errors.Join(ErrTooMany, s.core.audit.Emit(ctx, event.AuthnLoginFail, loginFail(ErrTooMany, event.OutcomeDenied, attrs)...))
+		if unrecorded := s.core.audit.Emit(ctx, event.AuthnLoginFail, loginFail(ErrTooMany, event.OutcomeDenied, attrs)...); unrecorded != nil {
+			return errors.Join(ErrTooMany, s.fail(unrecorded))
+		}
+		return ErrTooMany
 	case errors.Is(err, ErrRevoked):
 		return s.refused(ctx, ErrRevoked, attrs)
 	case err != nil:

@@ -31,7 +31,8 @@ func (s script) run(ctx context.Context, c redis.UniversalClient, keys []string,
 
 // Every script that looks at a session begins with live(), which answers its
 // fields, or nil if it is gone: absent, or born before one of the two marks. One that
-// a mark has ended is deleted when it is met: the index may not have known of it.
+// a mark has ended is deleted when it is met, if Redis takes writes: the index may not
+// have known of it.
 // All times are microseconds of Redis's own clock, but x (expires), which is
 // the nodes' own affair: the key's time to live ends the session. A mark is later
 // than every stamp that was given, even if the clock was set back.
@@ -45,7 +46,7 @@ end
 local function live(key, mark, all)
 	local v = redis.call('HMGET', key, 'v', 'b', 'x', 'a', 'd')
 	if not v[1] then return nil end
-	if marked(tonumber(v[2]), mark, all) then redis.call('DEL', key) return nil end
+	if marked(tonumber(v[2]), mark, all) then redis.pcall('DEL', key) return nil end
 	return v
 end
 local function atleast(key, ttl)
@@ -75,16 +76,16 @@ if not v[1] then return false end
 local m = redis.call('MGET', KEYS[3], KEYS[4])
 if not m[1] and not m[2] then return v end
 local born = tonumber(v[2])
-if (m[1] and born < tonumber(m[1])) or (m[2] and born < tonumber(m[2])) then redis.call('DEL', KEYS[1]) return false end
-return v`, "b4060d24cfa9b117ba75f01252d2d8f3cac7769e"}
+if (m[1] and born < tonumber(m[1])) or (m[2] and born < tonumber(m[2])) then redis.pcall('DEL', KEYS[1]) return false end
+return v`, "f0ea39c69acdafb65b23d60ef9320291a07ba44b"}
 
-	aliveScript = script{live + `return live(KEYS[1], KEYS[3], KEYS[4]) and math.max(1, redis.call('PTTL', KEYS[1])) or 0`, "242daba329ebddd0c510e803235358e784694c27"}
+	aliveScript = script{live + `return live(KEYS[1], KEYS[3], KEYS[4]) and math.max(1, redis.call('PTTL', KEYS[1])) or 0`, "5d603f60360327576a2c3f5ed067cb3ff0ad73a8"}
 
 	deleteScript = script{live + `
 local v = live(KEYS[1], KEYS[3], KEYS[4])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-return v or false`, "e2bf35bb0f1bc5ed2f918c65e923d75ec06ae745"}
+return v or false`, "6036485ece264b8fd5457a8da70cbdc5ee11f2da"}
 
 	// The client sends a command again whose answer it lost. Ids are never the
 	// same twice, nor are sealed blobs, so the one that is there tells whether
@@ -122,7 +123,7 @@ if ARGV[4] == '0' then
 	atleast(KEYS[2], ttl)
 end
 put(KEYS[5], math.max(born, tonumber(redis.call('GET', KEYS[5]) or 0)), ttl)
-return answer`, "b819c8c25cb983849d13b0e659b9e10a3848f86e"}
+return answer`, "44ae733ef7c61e18b127dc0790a55fa4eeb08147"}
 
 	// For the same reason w holds the numbers of the last 32 updates, 8 random
 	// bytes each: an update that was done must not be met as a conflict, or the
@@ -145,7 +146,7 @@ redis.call('HINCRBY', KEYS[1], 'v', 1)
 redis.call('PEXPIRE', KEYS[1], ttl)
 atleast(KEYS[2], ttl)
 atleast(KEYS[5], ttl)
-return 1`, "8bbcefd162d694340b12e78830de15373f2cce76"}
+return 1`, "db2fcc0f440ce949eb67321652865d708913916e"}
 
 	// ARGV: ttl, expires.
 	touchScript = script{live + `
@@ -158,7 +159,7 @@ if tonumber(ARGV[2]) > tonumber(v[3]) then
 	atleast(KEYS[2], ttl)
 	atleast(KEYS[5], ttl)
 end
-return 1`, "a99a06f25763ae3075ac0db013234359338d7f2f"}
+return 1`, "d87899ec6fcda7b7c17bb0f80356e93973b95c54"}
 )
 
 // KEYS of these: index, mark, everybody's mark, last stamp. ARGV[1]: what the sessions'
@@ -173,7 +174,7 @@ for _, h in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
 		for i = 1, 5 do table.insert(answer, v[i]) end
 	end
 end
-return answer`, "5f45b606184d29233c61a13ffa998cc2f6a902af"}
+return answer`, "43ada25bbb634cf5c3941618f5d48137f0cb0085"}
 
 	// ARGV: prefix, age of the mark, ttl of the mark, hash to keep.
 	revokeScript = script{live + `
@@ -193,38 +194,38 @@ if kept then
 	redis.call('HSET', ARGV[1] .. ARGV[4], 'b', text(at))
 	put(KEYS[4], at, redis.call('PTTL', ARGV[1] .. ARGV[4]))
 end
-return n`, "3ff2700694ea067221efb4b4137bc9f7ce13d73d"}
+return n`, "c7583ec91f385e2a283deb1d4f3f74486212b665"}
 )
 
 var (
 	// KEYS: a mark, last stamp. ARGV: age, ttl.
 	markScript = script{live + `
 move(KEYS[1], KEYS[2], tonumber(ARGV[1]), tonumber(ARGV[2]))
-return 1`, "5414b4278fe5d48dd9dc0adc9b19da166a4987e9"}
+return 1`, "18d286d3dca5e6c33fa5ef67e1b1883a5914b539"}
 
 	// KEYS: an end. ARGV: ttl.
 	endScript = script{live + `
 local ttl, left = tonumber(ARGV[1]), redis.call('PTTL', KEYS[1])
 if left < ttl and ttl > 0 then redis.call('SET', KEYS[1], '1', 'PX', ttl) end
-return left > 0 and -1 or 1`, "6af8df425c9594866fd2889888fe8ab5df94d288"}
+return left > 0 and -1 or 1`, "d6e446483b97f02f3a563e4628656aedc9bb5cf9"}
 
 	// KEYS: mark, everybody's mark, last stamp, where the memory begins. ARGV: age, ttl.
 	beginScript = script{live + stamps + `
 local now, ttl = clock(), tonumber(ARGV[2])
 if marked(now - tonumber(ARGV[1]), KEYS[1], KEYS[2]) then return false end
 put(KEYS[4], tonumber(redis.call('GET', KEYS[4]) or now), ttl)
-return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ttl)`, "128349fa5e4e0580e05d4e23b56d68259bb0b0bf"}
+return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], ttl)`, "b16708374afa784f46db1740a64a9e96e607f8ee"}
 
 	// KEYS: mark, everybody's mark, last stamp, where the memory begins, an end. ARGV: stamp.
 	endedScript = script{live + stamps + `
-return ended(ARGV[1], KEYS[1], KEYS[2], KEYS[4], KEYS[5]) and 1 or 0`, "c5560919ee7ee81e8e820ba24bd9bbf37ba09c5d"}
+return ended(ARGV[1], KEYS[1], KEYS[2], KEYS[4], KEYS[5]) and 1 or 0`, "a20e425f60147b461eea6cd4013570933998a246"}
 
 	// KEYS: those of endedScript. ARGV: stamp, age of the mark, ttl of the mark, ttl.
 	spareScript = script{live + stamps + `
 if ended(ARGV[1], KEYS[1], KEYS[2], KEYS[4], KEYS[5]) then return false end
 move(KEYS[1], KEYS[3], tonumber(ARGV[2]), tonumber(ARGV[3]))
 atleast(KEYS[4], tonumber(ARGV[4]))
-return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[4]))`, "697726c7c55ac6a791e024f06c643599429f9477"}
+return stamp(KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[4]))`, "d3054d0f35da32c31b4816e072e5cdd035c3fb1a"}
 )
 
 // stamps is what the scripts for sessions in cookies begin with, beside live. A
