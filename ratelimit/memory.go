@@ -217,7 +217,8 @@ func (s *MemoryStore) takeKnown(p *policy, addr netip.Addr, cost int64, d *Decis
 	w.hit(cost)
 	full := w.full(now, per)
 	sh.mu.Unlock()
-	d.Allowed, d.Policy, d.Limit, d.Remaining, d.ResetAfter, d.receipt.at = true, p.Name, p.Limit, left, time.Duration(full), stamp(now)
+	d.Allowed, d.Policy, d.Limit, d.Remaining, d.ResetAfter = true, p.Name, p.Limit, left, time.Duration(full)
+	d.receipt.at, d.receipt.seal = stamp(now), k.seal(cost, left)
 	return true
 }
 

@@ -26,18 +26,21 @@ const maxRefunds = 1 << 16
 type receipt struct {
 	at   int64              // of every charge, 0 if nothing was taken
 	each *[maxCharges]int64 // of each charge, then of each trial; nil if all are at
-	seal uint64             // of what was decided, so that a refund is of nothing else
+	seal uint64             // of what was decided, so that a refund is of nothing else; 0 = not sealed
 }
 
-// seal is a hash, by the seed of this Limiter, of a request and what was decided
-// about it: not the request itself, which would make every Decision twice as
-// large. It guards against mistakes of the service, not against who can choose
-// Decisions; every part has an odd factor of its own, so that none stands for
+// seal is a hash, by seeds of this Limiter, of what was charged for a request and
+// what was decided about it: not the request itself, which would make every Decision
+// twice as large. It guards against mistakes of the service, not against who can
+// choose Decisions; every part has an odd factor of its own, so that none stands for
 // another.
 func (l *Limiter) seal(r *Request, d *Decision) uint64 {
+	if p := l.only(r); p != nil {
+		return l.memory.addrKey(&p.hashed, l.network(r.Addr)).seal(max(r.Cost, 1), d.Remaining)
+	}
 	a := r.Addr.As16()
 	h := l.salt + binary.LittleEndian.Uint64(a[:8])*0x9e3779b97f4a7c15 + binary.LittleEndian.Uint64(a[8:])*0xbf58476d1ce4e5b9 +
-		uint64(max(r.Cost, 1))*0x94d049bb133111eb + uint64(d.Remaining)*0xd6e8feb86659fd93
+		uint64(max(r.Cost, 1))*costFactor + uint64(d.Remaining)*remainingFactor
 	if d.Degraded {
 		h = ^h
 	}
@@ -53,7 +56,18 @@ func (l *Limiter) seal(r *Request, d *Decision) uint64 {
 	if r.Route != "" {
 		h += maphash.String(l.seed, r.Route) * 7
 	}
-	return h
+	return h | 1
+}
+
+// Odd, and large, so that small numbers differ in many bits.
+const (
+	costFactor      = 0x94d049bb133111eb
+	remainingFactor = 0xd6e8feb86659fd93
+)
+
+// seal is that of a decision by the one limit whose key k is. It is never 0.
+func (k key) seal(cost, remaining int64) uint64 {
+	return (k.lo + k.hi*3 + uint64(cost)*costFactor + uint64(remaining)*remainingFactor) | 1
 }
 
 // keep remembers when the charges were taken.
@@ -144,9 +158,9 @@ func (c *Charge) drain() time.Duration {
 // as an upload that was broken off, or a login that succeeded. It gives back no
 // more than that, once, and only what is still counted: nothing of a window that
 // has passed or that Reset has emptied. Of a limit with Burst it gives back what
-// has not leaked out since. A Decision of another Limiter or Request, or with
-// another Cost, gives back nothing; neither does one whose Remaining or Degraded
-// was changed.
+// has not leaked out since. A Decision of another Limiter, of a Request that counts
+// elsewhere, or with another Cost, gives back nothing; neither does one whose
+// Remaining or Degraded was changed.
 //
 // Only what Take took can be given back: Wrap keeps no Decision for its handler.
 // A handler that calls Take behind Wrap of the same Limiter counts its request

@@ -25,10 +25,18 @@ var ErrRoute = errors.New("ratelimit: no such route")
 // every limit at once. A refusal consumes nothing. The error is the store's, or
 // [ErrRoute]; treat it as a refusal.
 func (l *Limiter) Take(ctx context.Context, r Request) (d Decision, err error) {
-	if _, err = l.take(ctx, &r, "", &d); d.Allowed {
-		d.receipt.seal = l.seal(&r, &d)
-	}
+	err = l.takeSealed(ctx, &r, &d)
 	return d, err
+}
+
+// takeSealed is Take, apart so that Take is small enough to be compiled into its
+// caller: neither Request nor Decision is copied then.
+func (l *Limiter) takeSealed(ctx context.Context, r *Request, d *Decision) error {
+	_, err := l.take(ctx, r, "", d)
+	if d.Allowed && d.receipt.seal == 0 {
+		d.receipt.seal = l.seal(r, d)
+	}
+	return err
 }
 
 // take is Take with its events, for the request of this id. It also returns the
