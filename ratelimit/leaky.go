@@ -21,7 +21,7 @@ const (
 	leakyWords = 5
 )
 
-func (w window) isLeaky() bool { return w[0]&leaky != 0 }
+func (w *window) isLeaky() bool { return len(w.words) > 0 && w.words[0]&leaky != 0 }
 
 // scale is x*y/z, rounded down, or the largest number if that is too large.
 func scale(x, y, z uint64) uint64 {
@@ -34,9 +34,9 @@ func scale(x, y, z uint64) uint64 {
 }
 
 // level is how high the window stands now.
-func (w window) level(now, n, per int64) uint64 {
-	level := w[0] &^ leaky
-	return level - min(level, scale(uint64(max(now-int64(w[1]), 0)), uint64(n)<<32, uint64(per)))
+func (w *window) level(now, n, per int64) uint64 {
+	level := w.words[0] &^ leaky
+	return level - min(level, scale(uint64(max(now-int64(w.words[1]), 0)), uint64(n)<<32, uint64(per)))
 }
 
 // leakTime is how long it takes to lose a level, rounded up.
@@ -52,10 +52,10 @@ func leakTime(level uint64, n, per int64) int64 {
 }
 
 // setLevel writes the level of now.
-func (w window) setLevel(level uint64, now, n, per int64) {
-	w[0], w[1], w[2] = leaky|level, uint64(now), 0
+func (w *window) setLevel(level uint64, now, n, per int64) {
+	w.words[0], w.words[1], w.words[2] = leaky|level, uint64(now), 0
 	if level > 0 {
-		w[2] = uint64(now + leakTime(level, n, per))
+		w.words[2] = uint64(now + leakTime(level, n, per))
 	}
 }
 
@@ -63,24 +63,24 @@ func (w window) setLevel(level uint64, now, n, per int64) {
 func units(level uint64) int64 { return int64((level + leakyUnit - 1) / leakyUnit) }
 
 // pour records an admission.
-func (w window) pour(now, cost, n, per int64) {
+func (w *window) pour(now, cost, n, per int64) {
 	level := w.level(now, n, per)
 	if level == 0 {
-		w[3], w[4] = uint64(now), math.MaxUint64
+		w.words[3], w.words[4] = uint64(now), math.MaxUint64
 	} else {
-		w[4] = min(w[4], level)
+		w.words[4] = min(w.words[4], level)
 	}
 	w.setLevel(level+uint64(cost)<<32, now, n, per)
 }
 
 // unpour takes back an admission of the time at.
-func (w window) unpour(at, now, cost, n, per int64) {
-	if at < int64(w[3]) {
+func (w *window) unpour(at, now, cost, n, per int64) {
+	if at < int64(w.words[3]) {
 		return // the level has been 0 since
 	}
 	level := w.level(now, n, per)
-	low := min(w[4], level)
+	low := min(w.words[4], level)
 	back := min(uint64(cost)<<32, low)
-	w[4] = low - back
+	w.words[4] = low - back
 	w.setLevel(level-back, now, n, per)
 }

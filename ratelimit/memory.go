@@ -31,7 +31,8 @@ type MemoryConfig struct {
 type MemoryStore struct {
 	base     time.Time
 	lo, hi   maphash.Seed
-	maxBytes int64 // as configured
+	factors  [4]uint64 // of addrKey, as secret as the seeds
+	maxBytes int64     // as configured
 
 	mask uint64 // of the shards that are in use
 
@@ -48,17 +49,10 @@ const (
 	// shardBytes is what a shard has at least: in a smaller one the overflow has so
 	// few windows that those of one network's rules leave none to the others.
 	shardBytes = 64 << 10
-	sweepSteps = 4 // keys looked at for each new one
-
-	// keyBytes is reserved for every key, so that it can count to any N within
-	// the bound: by buckets at worst.
-	keyBytes = entryBytes + bucketWords*wordBytes
-
-	wordBytes = 9 // 8 and what size classes waste
 )
 
 type shard struct {
-	mu  sync.Mutex // guards the fields below
+	mu  sync.Mutex // guards the fields below, but for look-ups of own
 	own table      // keys with a window of their own
 	// The overflow: where keys of one network share a window, and apart from it,
 	// so that neither takes the other's room, where names do.
@@ -92,6 +86,9 @@ func NewMemoryStore(cfg MemoryConfig) (*MemoryStore, error) {
 		return nil, err
 	}
 	s := &MemoryStore{base: time.Now(), lo: maphash.MakeSeed(), hi: maphash.MakeSeed(), maxBytes: cfg.MaxBytes}
+	for i := range s.factors {
+		s.factors[i] = maphash.Bytes(maphash.MakeSeed(), nil)
+	}
 	inUse := int64(shardCount)
 	for cfg.MaxBytes/inUse < shardBytes {
 		inUse /= 2
@@ -178,6 +175,9 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 	for i := range charges {
 		s.settle(&s.shards[d.shards[i]], &d.places[i], &charges[i], &states[i], now, take && all)
 	}
+	for i := range charges {
+		d.places[i].reopen()
+	}
 	// Only now: until every charge is recorded, a window that counts nothing
 	// yet may be one that is about to.
 	for i := range charges {
@@ -188,35 +188,21 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 
 // takeKnown takes cost from the only limit of an address, if the window is
 // known, in buckets and has room, and says so in d: the road of nearly every
-// request. Else it reports false and has taken nothing.
+// request. It waits for nobody. Else it reports false and has taken nothing.
 func (s *MemoryStore) takeKnown(p *policy, addr netip.Addr, cost int64, d *Decision) bool {
-	if !addr.IsValid() || cost > p.N {
+	if !addr.IsValid() {
 		return false
 	}
-	// Read before the lock is held, so that nobody waits for the clock. Who comes
-	// first then may be counted later, never earlier: buckets do not go back.
-	now, per := s.now(), int64(p.Per)
+	now := s.now()
 	k := s.addrKey(&p.hashed, addr)
-	sh := &s.shards[k.lo&s.mask]
-	sh.mu.Lock()
-	i := sh.own.find(k)
-	if i < 0 {
-		sh.mu.Unlock()
+	c := s.shards[k.lo&s.mask].own.find(k)
+	if c == nil {
 		return false
 	}
-	w := sh.own.entries[i].w
-	if !w.isBucketed() {
-		sh.mu.Unlock()
+	left, full, ok := c.tryHit(now, int64(p.Per), cost, p.N)
+	if !ok {
 		return false
 	}
-	left := p.N - w.used(now, per) - cost
-	if left < 0 {
-		sh.mu.Unlock()
-		return false
-	}
-	w.hit(cost)
-	full := w.full(now, per)
-	sh.mu.Unlock()
 	d.Allowed, d.Policy, d.Limit, d.Remaining, d.ResetAfter = true, p.Name, p.Limit, left, time.Duration(full)
 	d.receipt.at, d.receipt.seal = stamp(now), k.seal(cost, left)
 	return true
@@ -227,11 +213,19 @@ func (s *MemoryStore) takeKnown(p *policy, addr netip.Addr, cost int64, d *Decis
 func (s *MemoryStore) decideOne(c *Charge, st *State, take bool) bool {
 	k := s.keyOf(c)
 	sh := &s.shards[k.lo&s.mask]
+	if known := sh.own.find(k); take && known != nil && known.isBucketed() {
+		now := s.now()
+		if left, full, ok := known.tryHit(now, int64(c.Per), c.Cost, c.N); ok {
+			*st = State{Fits: true, Remaining: left, ResetAfter: time.Duration(full), At: stamp(now)}
+			return true
+		}
+	}
 	sh.mu.Lock()
 	now := s.now()
 	p := s.find(sh, c, k, now, 0)
 	fits := p.judge(c, st, now)
 	s.settle(sh, &p, c, st, now, take && fits)
+	p.reopen()
 	s.tidy(sh, &p, now)
 	sh.mu.Unlock()
 	return fits
@@ -248,9 +242,10 @@ func (s *MemoryStore) Reset(_ context.Context, charges []Charge) error {
 	defer s.unlock(&d)
 	now := s.now()
 	for i := range charges {
-		own := &s.shards[d.shards[i]].own
-		if at := own.find(d.keys[i]); at >= 0 {
-			own.entries[at].w.reset(now, int64(charges[i].Per))
+		if c := s.shards[d.shards[i]].own.find(d.keys[i]); c != nil {
+			c.close()
+			c.reset(now, int64(charges[i].Per))
+			c.reopen()
 		}
 	}
 	return nil
@@ -270,10 +265,11 @@ func (s *MemoryStore) Refund(_ context.Context, charges []Charge, taken []State)
 	defer s.unlock(&d)
 	now := s.now()
 	for i := range charges {
-		own := &s.shards[d.shards[i]].own
 		if at := taken[i].At; at > 0 && at <= stamp(now) {
-			if e := own.find(d.keys[i]); e >= 0 {
-				own.entries[e].w.giveBack(&charges[i], at-stamp(0), now)
+			if c := s.shards[d.shards[i]].own.find(d.keys[i]); c != nil {
+				c.close()
+				c.giveBack(&charges[i], at-stamp(0), now)
+				c.reopen()
 			}
 		}
 	}
@@ -286,8 +282,8 @@ func (s *MemoryStore) Usage() (windows int, bytes int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()
-		shared := len(sh.spilled[0].entries) + len(sh.spilled[1].entries)
-		windows += len(sh.own.entries) + shared
+		shared := sh.spilled[0].n + sh.spilled[1].n
+		windows += sh.own.n + shared
 		bytes += sh.bytes + int64(shared)*keyBytes
 		sh.mu.Unlock()
 	}

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"net/netip"
 	"time"
 )
@@ -60,22 +61,28 @@ func (s *MemoryStore) subjectKey(rule key, addr netip.Addr, name string) key {
 	return key{maphash.Bytes(s.lo, b[:n]), maphash.Bytes(s.hi, b[:n])}
 }
 
-// addrKey is the key of an address under a rule. No other key is made from 16
-// bytes; and two addresses meet under two rules only if the hashes of the rules
-// differ exactly as the addresses do, which nobody can arrange: they are secret.
+// addrKey is the key of an address under a rule: what maphash does on processors
+// without AES (wyhash), twice over one product, in registers. The factors and the
+// rule's key are secret and random, so that nobody outside can choose addresses
+// which meet: those of one network (IPv4, or the high half of IPv6) differ in one factor
+// of a product of 128 bits, which keeps them apart.
 func (s *MemoryStore) addrKey(rule *key, addr netip.Addr) key {
-	var hi, lo uint64 = 0, 0xffff0000
+	var x, y uint64 = 0xffff, 0 // as As16 has it
 	if addr.Is4() {
 		a := addr.As4()
-		lo |= uint64(binary.LittleEndian.Uint32(a[:])) << 32
+		x |= uint64(binary.LittleEndian.Uint32(a[:])) << 32
 	} else {
 		a := addr.As16()
-		hi, lo = binary.LittleEndian.Uint64(a[:8]), binary.LittleEndian.Uint64(a[8:])
+		y, x = binary.LittleEndian.Uint64(a[:8]), binary.LittleEndian.Uint64(a[8:])
 	}
-	var b [16]byte
-	binary.LittleEndian.PutUint64(b[:8], hi^rule.lo)
-	binary.LittleEndian.PutUint64(b[8:], lo^rule.hi)
-	return key{maphash.Bytes(s.lo, b[:]), maphash.Bytes(s.hi, b[:])}
+	hi, lo := bits.Mul64(x^rule.lo, y^rule.hi)
+	return key{mix(hi^s.factors[0], lo^s.factors[1]), mix(hi^s.factors[2], lo^s.factors[3])}
+}
+
+// mix folds a product of 128 bits, whose ends alone are not evenly spread.
+func mix(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	return hi ^ lo
 }
 
 // ruleOf is the rule's key, which a Limiter passes along.

@@ -1,91 +1,103 @@
 package ratelimit
 
-// A table finds windows by key: dense entries, and an index of their positions
-// probed linearly. Keys are keyed hashes, so they need no further hashing and
-// nobody can make them collide. Against a map of windows it saves a hash on
-// each look-up, half the memory, and the list that a sweep would need.
+import "sync/atomic"
+
+// A table finds cells by key: an index of pointers, probed linearly. Keys are
+// keyed hashes, so they need no further hashing and nobody can make them collide.
+// Changes need the lock of the shard. A look-up does not: while a cell is moved it
+// may miss it, and it may find one that was removed, which admits nobody.
 type table struct {
-	index   []uint32 // 1 + position in entries, 0 is free; a power of two long
-	entries []entry
+	index atomic.Pointer[[]atomic.Pointer[cell]] // a power of two long, at most 3/4 of it in use
+	n     int                                    // cells
 }
 
-type entry struct {
+// cell is what a key was admitted. It fills a cache line: a hit of buckets touches
+// no other memory of its key.
+type cell struct {
 	key key
-	w   window
 	per int64
+	window
 }
 
-// entryBytes is what an entry takes of memory beside its window, at worst: 48
-// and a quarter to grow, and an index filled to three eighths.
-const entryBytes = 48*5/4 + 4*8/3
+const (
+	// cellBytes is what a cell takes of memory beside its words, at worst: itself,
+	// and an index filled to three eighths.
+	cellBytes = 64 + 8*8/3
+	// bucketBytes is what the words of buckets take. They are set apart for every
+	// cell, so that it can count to any N within the bound.
+	bucketBytes = 160
+	keyBytes    = cellBytes + bucketBytes
 
-func (t *table) slot(k key) int { return int(k.hi) & (len(t.index) - 1) }
+	wordBytes  = 9                       // of a ring: 8 and what size classes waste
+	leastWords = bucketBytes / wordBytes // of a ring within keyBytes
+)
 
-// find returns the position of a key's entry, or -1.
-func (t *table) find(k key) int {
-	if len(t.index) == 0 {
-		return -1
+// bytes is what the cell takes of the bound.
+func (c *cell) bytes() int64 {
+	return cellBytes + max(bucketBytes, wordBytes*int64(len(c.words)))
+}
+
+// find returns the cell of a key, or nil.
+func (t *table) find(k key) *cell {
+	index := t.index.Load()
+	if index == nil {
+		return nil
 	}
-	for s := t.slot(k); ; s = (s + 1) & (len(t.index) - 1) {
-		i := int(t.index[s]) - 1
-		if i < 0 || t.entries[i].key == k {
-			return i
+	cells := *index
+	s := int(k.hi)
+	for range cells {
+		c := cells[s&(len(cells)-1)].Load()
+		if c == nil || c.key == k {
+			return c
 		}
+		s++
 	}
+	return nil
 }
 
-// insert adds an entry whose key is not there yet.
-func (t *table) insert(e entry) {
-	if 4*(len(t.entries)+1) > 3*len(t.index) {
-		t.index = make([]uint32, max(2*len(t.index), 8))
-		for i := range t.entries {
-			t.enlist(i)
+// insert adds a cell whose key is not there yet.
+func (t *table) insert(c *cell) {
+	var cells []atomic.Pointer[cell]
+	if index := t.index.Load(); index != nil {
+		cells = *index
+	}
+	if 4*(t.n+1) > 3*len(cells) {
+		bigger := make([]atomic.Pointer[cell], max(2*len(cells), 8))
+		for i := range cells {
+			if old := cells[i].Load(); old != nil {
+				enlist(bigger, old)
+			}
 		}
+		cells = bigger
+		t.index.Store(&cells)
 	}
-	if n := len(t.entries); n == cap(t.entries) { // append would double a short one
-		bigger := make([]entry, n, n+n/4+1)
-		copy(bigger, t.entries)
-		t.entries = bigger
-	}
-	t.entries = append(t.entries, e)
-	t.enlist(len(t.entries) - 1)
+	enlist(cells, c)
+	t.n++
 }
 
-func (t *table) enlist(i int) {
-	s := t.slot(t.entries[i].key)
-	for t.index[s] != 0 {
-		s = (s + 1) & (len(t.index) - 1)
+func enlist(cells []atomic.Pointer[cell], c *cell) {
+	s := int(c.key.hi) & (len(cells) - 1)
+	for cells[s].Load() != nil {
+		s = (s + 1) & (len(cells) - 1)
 	}
-	t.index[s] = uint32(i + 1)
+	cells[s].Store(c)
 }
 
-// slotOf is where the index points to position i.
-func (t *table) slotOf(i int) int {
-	s := t.slot(t.entries[i].key)
-	for t.index[s] != uint32(i+1) {
-		s = (s + 1) & (len(t.index) - 1)
-	}
-	return s
-}
-
-// remove drops the entry at i; the last one takes its place.
-func (t *table) remove(i int) {
-	last := len(t.entries) - 1
-	free := t.slotOf(i)
-	if i != last {
-		t.index[t.slotOf(last)] = uint32(i + 1)
-		t.entries[i] = t.entries[last]
-	}
-	t.entries[last] = entry{}
-	t.entries = t.entries[:last]
-	// Close the gap, so that no probe ends before an entry behind it.
-	mask := len(t.index) - 1
-	t.index[free] = 0
-	for s := (free + 1) & mask; t.index[s] != 0; s = (s + 1) & mask {
-		home := t.slot(t.entries[t.index[s]-1].key)
-		if (s-home)&mask >= (s-free)&mask {
-			t.index[free], t.index[s] = t.index[s], 0
+// removeAt drops the cell at position free of the index. What stood behind it may
+// move to its place, so that no probe ends before a cell.
+func (t *table) removeAt(free int) {
+	cells := *t.index.Load()
+	mask := len(cells) - 1
+	t.n--
+	for s := (free + 1) & mask; ; s = (s + 1) & mask {
+		c := cells[s].Load()
+		if c == nil {
+			break
+		}
+		if home := int(c.key.hi); (s-home)&mask >= (s-free)&mask {
+			cells[free].Store(c)
 			free = s
 		}
 	}
+	cells[free].Store(nil)
 }

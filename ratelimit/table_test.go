@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"testing"
 )
 
@@ -16,27 +17,41 @@ func TestTableAgreesWithAMap(t *testing.T) {
 			if homes > 4 {
 				k.hi = k.lo * 0x9e3779b97f4a7c15
 			}
-			i := table.find(k)
+			c := table.find(k)
 			per, ok := truth[k]
-			if (i >= 0) != ok || ok && table.entries[i].per != per {
-				t.Fatalf("step %d: found %d, want %t", step, i, ok)
+			if (c != nil) != ok || ok && c.per != per {
+				t.Fatalf("step %d: found %v, want %t", step, c != nil, ok)
 			}
 			switch {
 			case !ok:
-				table.insert(entry{key: k, per: int64(step)})
+				table.insert(&cell{key: k, per: int64(step)})
 				truth[k] = int64(step)
 			case step%2 == 0:
-				table.remove(i)
+				cells, at := *table.index.Load(), 0
+				for cells[at].Load() != c {
+					at++
+				}
+				table.removeAt(at)
 				delete(truth, k)
 			}
-			if len(table.entries) != len(truth) {
-				t.Fatalf("step %d: %d entries, want %d", step, len(table.entries), len(truth))
+			if table.n != len(truth) {
+				t.Fatalf("step %d: %d cells, want %d", step, table.n, len(truth))
 			}
 		}
 		for k := range truth {
-			if table.find(k) < 0 {
+			if table.find(k) == nil {
 				t.Errorf("%v is lost", k)
 			}
 		}
+	}
+}
+
+// A hit costs one cache line, and a key is counted with what it takes.
+func TestACellIsACacheLine(t *testing.T) {
+	if size := reflect.TypeFor[cell]().Size(); size > 64 {
+		t.Errorf("%d bytes", size)
+	}
+	if keyBytes > 250 || bucketWords*8 > bucketBytes {
+		t.Errorf("a key is counted with %d bytes, %d of them for %d words", keyBytes, bucketBytes, bucketWords)
 	}
 }

@@ -1,6 +1,9 @@
 package ratelimit
 
-import "math"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // A window counts what one key was admitted, in nanoseconds of a monotonic
 // clock that begins at 0. It never forgets a hit before the hit is older than
@@ -10,11 +13,18 @@ import "math"
 // subBuckets+1 buckets; a hit then stays counted up to 1/subBuckets of the
 // window too long, which leaves evenly spaced traffic 32/33 = 96.97 % of N.
 //
-// It is a slice of words so that a key costs one small allocation:
-//
 //	ring:    [0] head<<32 | live        [1:] times, oldest at head
-//	buckets: [0] bucketed | sum  [1] newest bucket number  [2] last bucket with a hit  [3:] counts, two a word
-type window []uint64
+//	buckets: [0] sum without the newest bucket  [1] last bucket before it with a hit  [2:] counts, two a word
+//
+// Whoever holds the lock of its shard has a window to itself, but for hits that
+// [window.tryHit] adds to open buckets. Those change nothing but the sum: what the
+// newest bucket has counted is what the others have not, and is written to its
+// place when the next one begins. Until then buckets need no words at all.
+type window struct {
+	state atomic.Uint64 // of buckets: bucketed, open, and their sum
+	end   atomic.Int64  // of buckets: when the next one after the newest begins
+	words []uint64
+}
 
 const (
 	exactMost   = 128
@@ -22,68 +32,120 @@ const (
 	bucketCount = subBuckets + 1
 
 	bucketed     = 1 << 63
+	open         = 1 << 62 // tryHit may add to the sum
+	sumMask      = open - 1
 	ringHeader   = 1
-	bucketHeader = 3
+	bucketHeader = 2
 	ringWords    = 4 // of a new ring; it doubles when it is full, which fits Go's size classes
 	bucketWords  = bucketHeader + (bucketCount+1)/2
 )
 
-// newWindow returns an empty window that can hold n.
-func newWindow(n int64) window {
+// init makes it an empty window for n.
+func (w *window) init(n, per int64) {
 	if n > exactMost {
-		w := make(window, bucketWords)
-		w[0] = bucketed
-		return w
+		w.state.Store(bucketed)
+		w.end.Store(bucketWidth(per))
+		return
 	}
-	return make(window, min(ringHeader+n, ringWords))
+	w.words = make([]uint64, min(ringHeader+n, ringWords))
 }
 
-func (w window) isBucketed() bool { return w[0]&bucketed != 0 }
+func (w *window) isBucketed() bool { return w.state.Load()&bucketed != 0 }
 
-func (w window) ring() (head, live int) {
-	return int(w[0] >> 32), int(w[0] & math.MaxUint32)
+// tryHit takes cost from buckets that are open, if that is within n and the newest
+// bucket is that of now or a later one. It needs no lock, and answers what is left
+// and when the window is full again. The hit counts as of now or, if others have
+// moved the buckets on since the caller read the clock, as of a moment after that.
+func (w *window) tryHit(now, per, cost, n int64) (left, full int64, ok bool) {
+	for cost <= n { // so that nothing below overflows
+		state := w.state.Load()
+		end := w.end.Load() // it only grows
+		left = n - int64(state&sumMask) - cost
+		if state&(bucketed|open) != bucketed|open || now >= end || left < 0 {
+			break
+		}
+		if w.state.CompareAndSwap(state, state+uint64(cost)) {
+			return left, end + subBuckets*bucketWidth(per) - now, true
+		}
+	}
+	return 0, 0, false
 }
 
-func (w window) setRing(head, live int) { w[0] = uint64(head)<<32 | uint64(live) }
+// close keeps hits without the lock away, and reopen lets them in again.
+func (w *window) close() {
+	if w.isBucketed() {
+		w.state.And(^uint64(open))
+	}
+}
+
+func (w *window) reopen() {
+	if w.isBucketed() {
+		w.state.Or(open)
+	}
+}
+
+func (w *window) ring() (head, live int) {
+	return int(w.words[0] >> 32), int(w.words[0] & math.MaxUint32)
+}
+
+func (w *window) setRing(head, live int) { w.words[0] = uint64(head)<<32 | uint64(live) }
 
 // at is the time of the i-th oldest hit of a ring.
-func (w window) at(head, i int) int64 {
-	size := len(w) - ringHeader
+func (w *window) at(head, i int) int64 {
+	size := len(w.words) - ringHeader
 	if head += i; head >= size {
 		head -= size
 	}
-	return int64(w[ringHeader+head])
+	return int64(w.words[ringHeader+head])
 }
 
-func (w window) setAt(head, i int, hit int64) {
-	size := len(w) - ringHeader
+func (w *window) setAt(head, i int, hit int64) {
+	size := len(w.words) - ringHeader
 	if head += i; head >= size {
 		head -= size
 	}
-	w[ringHeader+head] = uint64(hit)
+	w.words[ringHeader+head] = uint64(hit)
 }
 
 func bucketWidth(per int64) int64 { return (per + subBuckets - 1) / subBuckets }
 
-func (w window) sum() int64 { return int64(w[0] &^ bucketed) }
+// newest is the number of the newest bucket.
+func (w *window) newest(per int64) int64 { return w.end.Load()/bucketWidth(per) - 1 }
 
-func (w window) count(bucket int64) int64 {
-	i := int(bucket % bucketCount)
-	return int64(uint32(w[bucketHeader+i/2] >> (32 * (i % 2))))
+func (w *window) sum() int64 { return int64(w.state.Load() & sumMask) }
+
+// setSum is called only while the buckets are closed.
+func (w *window) setSum(n int64) { w.state.Store(bucketed | uint64(n)) }
+
+// older is the sum without the newest bucket.
+func (w *window) older() int64 {
+	if w.words == nil {
+		return 0
+	}
+	return int64(w.words[0])
 }
 
-func (w window) setCount(bucket, n int64) {
+// count is what a bucket before the newest has counted.
+func (w *window) count(bucket int64) int64 {
+	if w.words == nil {
+		return 0
+	}
+	i := int(bucket % bucketCount)
+	return int64(uint32(w.words[bucketHeader+i/2] >> (32 * (i % 2))))
+}
+
+func (w *window) setCount(bucket, n int64) {
 	i := int(bucket % bucketCount)
 	shift := 32 * (i % 2)
-	word := &w[bucketHeader+i/2]
+	word := &w.words[bucketHeader+i/2]
 	*word = *word&^(math.MaxUint32<<shift) | uint64(uint32(n))<<shift
 }
 
 // used forgets what is older than the window and returns the rest.
-func (w window) used(now, per int64) int64 {
+func (w *window) used(now, per int64) int64 {
 	if !w.isBucketed() {
 		head, live := w.ring()
-		size := len(w) - ringHeader
+		size := len(w.words) - ringHeader
 		for live > 0 && w.at(head, 0)+per <= now {
 			if head++; head == size {
 				head = 0
@@ -93,115 +155,117 @@ func (w window) used(now, per int64) int64 {
 		w.setRing(head, live)
 		return int64(live)
 	}
-	bucket, newest := now/bucketWidth(per), int64(w[1])
 	sum := w.sum()
-	for b := newest + 1; b <= bucket && sum > 0; b++ { // bucket b takes the place of b-bucketCount
-		if b-newest > bucketCount {
-			sum = 0
-			clear(w[bucketHeader:])
-			break
+	if now < w.end.Load() {
+		return sum
+	}
+	bucket, newest := now/bucketWidth(per), w.newest(per)
+	if sum > 0 {
+		if w.words == nil {
+			w.words = make([]uint64, bucketWords)
 		}
+		if n := sum - w.older(); n > 0 {
+			w.setCount(newest, n)
+			w.words[1] = uint64(newest)
+		}
+	}
+	for b := newest + 1; b <= min(bucket, newest+bucketCount) && sum > 0; b++ { // bucket b takes the place of b-bucketCount
 		sum -= w.count(b)
 		w.setCount(b, 0)
 	}
-	w[0] = bucketed | uint64(sum)
-	w[1] = uint64(max(bucket, newest))
+	if w.words != nil {
+		w.words[0] = uint64(sum)
+	}
+	w.setSum(sum)
+	w.end.Store((bucket + 1) * bucketWidth(per))
 	return sum
 }
 
-// add records cost hits at now and returns the window, which may have grown to
-// at most maxWords, from bucketWords. A ring that would need more becomes
-// buckets: it loses exactness and no hit. used must have been called with the
-// same now, and have left room in n.
-func (w window) add(now, per, cost, n int64, maxWords int) window {
+// add records cost hits at now. The window may grow to at most maxWords, from
+// leastWords. A ring that would need more becomes buckets: it loses exactness
+// and no hit. used must have been called with the same now, and have left room
+// in n.
+func (w *window) add(now, per, cost, n int64, maxWords int) {
 	if !w.isBucketed() {
 		_, live := w.ring()
 		if n > exactMost || ringHeader+live+int(cost) > maxWords {
-			w = w.toBuckets(per)
+			w.toBuckets(per)
 			w.used(now, per)
 		}
 	}
 	if w.isBucketed() {
-		w.hit(cost)
-		return w
+		w.setSum(w.sum() + cost) // at most maxN
+		return
 	}
 	head, live := w.ring()
-	if need := ringHeader + live + int(cost); need > len(w) {
-		w = w.grow(max(need, min(2*len(w), ringHeader+int(n), maxWords)))
+	if need := ringHeader + live + int(cost); need > len(w.words) {
+		w.grow(max(need, min(2*len(w.words), ringHeader+int(n), maxWords)))
 		head, live = w.ring()
 	}
-	size := len(w) - ringHeader
+	size := len(w.words) - ringHeader
 	for range cost {
-		w[ringHeader+(head+live)%size] = uint64(now)
+		w.words[ringHeader+(head+live)%size] = uint64(now)
 		live++
 	}
 	w.setRing(head, live)
-	return w
 }
 
-// hit records cost hits in the newest bucket.
-func (w window) hit(cost int64) {
-	bucket := w[1]
-	i := bucket % bucketCount
-	w[bucketHeader+i/2] += uint64(cost) << (32 * (i % 2)) // at most maxN: it never carries
-	w[0] += uint64(cost)
-	w[2] = bucket
-}
-
-func (w window) grow(words int) window {
+func (w *window) grow(words int) {
 	head, live := w.ring()
-	bigger := make(window, words)
+	bigger := make([]uint64, words)
 	for i := range live {
 		bigger[ringHeader+i] = uint64(w.at(head, i))
 	}
-	bigger.setRing(0, live)
-	return bigger
+	w.words = bigger
+	w.setRing(0, live)
 }
 
 // toBuckets keeps every hit of a ring whose limit has become too large for it.
-func (w window) toBuckets(per int64) window {
+func (w *window) toBuckets(per int64) {
+	var b window
+	b.init(exactMost+1, per)
 	head, live := w.ring()
-	b := newWindow(exactMost + 1)
 	for i := range live {
-		t := w.at(head, i)
-		b.used(t, per)
-		b = b.add(t, per, 1, exactMost+1, bucketWords)
+		b.used(w.at(head, i), per)
+		b.setSum(b.sum() + 1)
 	}
-	return b
+	w.words = b.words
+	w.end.Store(b.end.Load())
+	w.state.Store(b.state.Load())
 }
 
 // room is how long from now until cost more fits under n, given used. It is
 // called only when it does not fit yet.
-func (w window) room(now, per, used, cost, n int64) int64 {
+func (w *window) room(now, per, used, cost, n int64) int64 {
 	excess := used + cost - n
 	if !w.isBucketed() {
 		head, _ := w.ring()
 		return w.at(head, int(excess)-1) + per - now
 	}
-	width := bucketWidth(per)
-	newest := int64(w[1])
-	for b := newest - subBuckets; b <= newest; b++ {
-		if b < 0 {
-			continue
-		}
+	width, newest := bucketWidth(per), w.newest(per)
+	for b := max(newest-subBuckets, 0); b < newest; b++ {
 		if excess -= w.count(b); excess <= 0 {
 			return (b+bucketCount)*width - now
 		}
 	}
-	return per + width // unreachable while counts add up to the sum
+	return (newest+bucketCount)*width - now // the newest has the rest
 }
 
 // full is how long from now until nothing is counted any more: not positive if
 // that is so.
-func (w window) full(now, per int64) int64 {
-	if w.isLeaky() {
-		return int64(w[2]) - now
-	}
+func (w *window) full(now, per int64) int64 {
 	if w.isBucketed() {
-		if w.sum() == 0 {
+		sum := w.sum()
+		switch {
+		case sum == 0:
 			return 0
+		case sum > w.older():
+			return w.end.Load() + subBuckets*bucketWidth(per) - now
 		}
-		return (int64(w[2])+bucketCount)*bucketWidth(per) - now
+		return (int64(w.words[1])+bucketCount)*bucketWidth(per) - now
+	}
+	if w.isLeaky() {
+		return int64(w.words[2]) - now
 	}
 	head, live := w.ring()
 	if live == 0 {
@@ -211,21 +275,21 @@ func (w window) full(now, per int64) int64 {
 }
 
 // idle reports whether nothing has been counted for at least since.
-func (w window) idle(now, per, since int64) bool {
+func (w *window) idle(now, per, since int64) bool {
 	left := w.full(now, per) // 0 only if nothing is counted, or at this very moment no more
 	return left == 0 || left <= -since
 }
 
 // reset forgets every hit. Buckets go on with the next one, so that a refund of
 // an older hit does not take a newer one for it.
-func (w window) reset(now, per int64) {
+func (w *window) reset(now, per int64) {
 	switch {
-	case w.isLeaky():
-		w[0], w[1], w[2], w[3], w[4] = leaky, uint64(now), 0, uint64(now), 0
 	case w.isBucketed():
-		clear(w[bucketHeader:])
-		w[0] = bucketed
-		w[1] = max(w[1], uint64(now/bucketWidth(per))+1)
+		clear(w.words)
+		w.setSum(0)
+		w.end.Store((now/bucketWidth(per) + 2) * bucketWidth(per))
+	case w.isLeaky():
+		w.words[0], w.words[1], w.words[2], w.words[3], w.words[4] = leaky, uint64(now), 0, uint64(now), 0
 	default:
 		w.setRing(0, 0)
 	}

@@ -186,50 +186,125 @@ func TestUsageStaysWhenNChanges(t *testing.T) {
 	})
 }
 
-// Law: a window never says less than a plain list of all hits would.
+// What a step of windowLaw does instead of a hit.
+const (
+	stepReset    = 0x7f
+	stepGiveBack = 0x7e
+)
+
 func FuzzWindow(f *testing.F) {
 	f.Add(int64(5), int64(1000), []byte{1, 2, 3, 200, 0, 0, 0, 9})
 	f.Add(int64(1000), int64(33), []byte{255, 255, 0, 1, 0, 1})
-	f.Fuzz(func(t *testing.T, n, per int64, steps []byte) {
-		n, per = 1+abs(n)%5000, int64(minPer)+abs(per)%int64(time.Hour)
-		w := newWindow(n)
-		maxWords := bucketWords // as when the memory is full
-		if per%2 == 0 {
-			maxWords = 1 << 20
-		}
-		var now int64
-		var hits []int64
-		for i := 0; i+1 < len(steps); i += 2 {
-			now += int64(steps[i]) * per / 64
-			if steps[i+1]&0x80 != 0 {
-				n = min(5000, n*2) // an upgrade
-			}
-			cost := 1 + int64(steps[i+1]&0x7f)
-			used := w.used(now, per)
-			truth := int64(0)
-			for _, h := range hits {
-				if h+per > now {
-					truth++
-				}
-			}
-			if used < truth {
-				t.Fatalf("counted %d of %d hits", used, truth)
-			}
-			if used+cost <= n {
-				w = w.add(now, per, cost, n, maxWords)
-				for range cost {
-					hits = append(hits, now)
-				}
-			} else if cost <= n {
-				if d := w.room(now, per, used, cost, n); d <= 0 || d > per+2*bucketWidth(per) {
-					t.Fatalf("room in %d of a window of %d", d, per)
-				}
-			}
-			if d := w.full(now, per); d < 0 || d > per+2*bucketWidth(per) {
-				t.Fatalf("full in %d of a window of %d", d, per)
+	f.Add(int64(1000), int64(64), []byte{5, 9, 0, stepGiveBack, 1, 3, 0, stepGiveBack, 9, 100, 9, 100, 1, stepGiveBack, 40, 1, 30, 1})
+	f.Add(int64(1000), int64(64), []byte{5, 9, 3, 4, 0, stepReset, 0, 3, 0, stepGiveBack, 1, stepGiveBack, 3, 1, 60, 1, 1, 1, 64, 1})
+	f.Fuzz(windowLaw)
+}
+
+func TestWindowLaw(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 3000 {
+		steps := make([]byte, 2+r.IntN(120))
+		for i := range steps {
+			switch steps[i] = byte(r.IntN(256)); {
+			case i%2 == 0 && r.IntN(3) == 0:
+				steps[i] = 0
+			case i%2 == 0 && r.IntN(2) == 0:
+				steps[i] %= 8
+			case i%2 == 1 && r.IntN(20) == 0:
+				steps[i] = stepReset
+			case i%2 == 1 && r.IntN(4) == 0:
+				steps[i] = stepGiveBack
 			}
 		}
-	})
+		windowLaw(t, r.Int64N(5000), r.Int64N(int64(time.Hour)), steps)
+	}
+}
+
+// Law: a window never says less than a plain list of all hits would, and forgets
+// all of them; whatever was given back, and when.
+func windowLaw(t *testing.T, n, per int64, steps []byte) {
+	n, per = 1+abs(n)%5000, int64(minPer)+abs(per)%int64(time.Hour)
+	var w window
+	w.init(n, per)
+	maxWords := leastWords // as when the memory is full
+	if per%2 == 0 {
+		maxWords = 1 << 20
+	}
+	type batch struct {
+		at, cost     int64
+		given, reset bool
+	}
+	var batches []batch
+	var now int64
+	for i := 0; i+1 < len(steps); i += 2 {
+		switch steps[i+1] {
+		case stepReset:
+			w.close()
+			w.reset(now, per)
+			for i := range batches {
+				batches[i].reset = true
+			}
+			now++ // no two hits around it have one time
+			continue
+		case stepGiveBack:
+			if len(batches) > 0 {
+				b := &batches[int(steps[i])%len(batches)]
+				if !b.given {
+					b.given = true
+					w.close()
+					w.giveBack(&Charge{N: n, Per: time.Duration(per), Cost: b.cost}, b.at, now)
+				}
+			}
+			continue
+		}
+		now += int64(steps[i]) * per / 64
+		if steps[i+1]&0x80 != 0 {
+			n = min(5000, n*2) // an upgrade
+		}
+		cost := 1 + int64(steps[i+1]&0x7f)
+		w.close()
+		used := w.used(now, per)
+		least, most := int64(0), int64(0)
+		for _, b := range batches {
+			if b.at+per > now && !b.given && !b.reset {
+				least += b.cost
+			}
+			if b.at+per+3*bucketWidth(per) > now && !b.reset {
+				most += b.cost
+			}
+		}
+		if used < least || used > most {
+			t.Fatalf("counted %d of %d to %d hits", used, least, most)
+		}
+		w.reopen()
+		left, full, ok := w.tryHit(now, per, cost, n)
+		if ok != (w.isBucketed() && used+cost <= n) {
+			t.Fatalf("%d of %d are used, a hit of %d without the lock: %t", used, n, cost, ok)
+		}
+		if ok && (left != n-used-cost || full != w.full(now, per)) {
+			t.Fatalf("%d left and full in %d, want %d and %d", left, full, n-used-cost, w.full(now, per))
+		}
+		w.close()
+		if used+cost <= n {
+			if !ok {
+				w.add(now, per, cost, n, maxWords)
+			}
+			batches = append(batches, batch{at: now, cost: cost})
+		} else if cost <= n {
+			if d := w.room(now, per, used, cost, n); d <= 0 || d > per+3*bucketWidth(per) {
+				t.Fatalf("room in %d of a window of %d", d, per)
+			}
+		}
+		last := now - per
+		for _, b := range batches {
+			if !b.reset {
+				last = max(last, b.at)
+			}
+		}
+		if d := w.full(now, per); d < 0 || d > max(0, last+per+3*bucketWidth(per)-now) {
+			t.Fatalf("full in %d of a window of %d, %d after the last hit", d, per, now-last)
+		}
+	}
 }
 
 func abs(n int64) int64 {
