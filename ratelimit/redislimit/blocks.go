@@ -66,12 +66,17 @@ type untold struct {
 	made  time.Time
 }
 
-// ago is in milliseconds. A machine that slept counts the time differently by its
-// two clocks: a lift is as old as it may be, and a block as young.
+// ago is how long ago the change was made, in milliseconds.
 func (u untold) ago(now time.Time) int64 {
-	ago := now.Sub(u.made)
-	if u.until <= now.UnixMilli() {
-		ago = max(ago, now.Round(0).Sub(u.made.Round(0)))
+	return changedAgo(now.Sub(u.made), now.Round(0).Sub(u.made.Round(0)), u.until <= now.UnixMilli())
+}
+
+// changedAgo is ago by the two clocks of this machine, which differ if it slept or
+// was set: a lift is as old as it may be, and a block as young.
+func changedAgo(monotonic, wall time.Duration, lifts bool) int64 {
+	ago := monotonic
+	if lifts {
+		ago = max(ago, wall)
 	}
 	return max(ago.Milliseconds(), 1)
 }
