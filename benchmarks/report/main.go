@@ -1,7 +1,7 @@
 // Command report measures this library beside its peers and physical limits,
 // prints the ratios and holds them to budgets.json.
 //
-//	go run ./report [-rounds 5] [-benchtime 100ms] [-run regexp] [-json file]
+//	go run ./report [-rounds 5] [-benchtime 100ms] [-run regexp] [-json file] [-page file.md]
 //
 // It exits with 0 when every measured budget holds, with 1 when one is missed
 // and with 2 when it could not measure. A budget whose benchmark does not exist
@@ -35,6 +35,7 @@ type options struct {
 	benchtime string
 	wanted    *regexp.Regexp
 	json      string
+	page      string
 }
 
 func main() {
@@ -70,6 +71,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	fs.IntVar(&o.rounds, "rounds", 5, "how often each benchmark is measured")
 	fs.StringVar(&o.benchtime, "benchtime", "100ms", "how long one measurement takes, or how many iterations (100x)")
 	fs.StringVar(&o.json, "json", "", "file to write the results to")
+	fs.StringVar(&o.page, "page", "", "Markdown file to write the results to, with a chart beside it (.svg)")
 	pattern := fs.String("run", ".", "only benchmarks whose <Room>/<case>/<implementation> matches this `regexp`")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -123,14 +125,21 @@ func conclude(o options, res *results, cpu string, budgets []budget, stdout, std
 		verdicts[i] = judge(b, res, o.wanted)
 		count[verdicts[i].Verdict]++
 	}
-	fmt.Fprintf(stdout, "%s, %s, GOMAXPROCS %d, %d rounds of %s; medians, ratios within a round with (lowest..highest)\n\n",
+	setup := fmt.Sprintf("%s, %s, GOMAXPROCS %d, %d rounds of %s; medians, ratios within a round with (lowest..highest)",
 		runtime.Version(), cpu, runtime.GOMAXPROCS(0), o.rounds, o.benchtime)
+	fmt.Fprintf(stdout, "%s\n\n", setup)
 	printMeasurements(stdout, res)
 	fmt.Fprintln(stdout)
 	printVerdicts(stdout, verdicts)
 	fmt.Fprintf(stdout, "\n%d held, %d missed, %d not measured\n", count[held], count[missed], count[notMeasured])
 	if o.json != "" {
 		if err := writeJSON(o, res, cpu, verdicts); err != nil {
+			fmt.Fprintln(stderr, "report:", err)
+			return exitError
+		}
+	}
+	if o.page != "" {
+		if err := writePage(o.page, setup, time.Now().UTC(), res, verdicts); err != nil {
 			fmt.Fprintln(stderr, "report:", err)
 			return exitError
 		}
