@@ -1,7 +1,6 @@
 package secrets
 
 import (
-	"bytes"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
@@ -11,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/inovy/hardening/internal/text"
 	"github.com/inovy/hardening/internal/xaes"
 )
 
@@ -187,19 +187,19 @@ func (s *sealer) open(b *ringBox, sealed string, aad []byte) (plaintext []byte, 
 	if len(sealed) < sealHeader || len(sealed) > longest {
 		return nil, false, ErrOpen
 	}
-	header, text := sealed[:sealHeader], sealed[sealHeader:]
-	size := sealEncoding.DecodedLen(len(text))
-	space, giveBack := borrow(size + len(text) + sealHeader + len(aad))
-	defer giveBack()
-	encoded := append(space[size:size], text...)
-	if bytes.ContainsAny(encoded, "\r\n") { // the decoder would skip them
+	header, body := sealed[:sealHeader], sealed[sealHeader:]
+	if text.HasLineBreak(body) {
 		return nil, false, ErrOpen
 	}
+	size := sealEncoding.DecodedLen(len(body))
+	space, giveBack := borrow(size + len(body) + sealHeader + len(aad))
+	defer giveBack()
+	encoded := append(space[size:size], body...)
 	n, err := sealEncoding.Decode(space[:size], encoded)
 	if err != nil {
 		return nil, false, ErrOpen
 	}
-	bound := append(append(space[size+len(text):size+len(text)], header...), aad...)
+	bound := append(append(space[size+len(body):size+len(body)], header...), aad...)
 	for _, key := range keys {
 		if key.header != header { // two keys may share an id by chance
 			continue

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gorilla/securecookie"
 
 	"github.com/inovy/hardening/internal/faults"
+	"github.com/inovy/hardening/internal/text"
 )
 
 // CookieStoreConfig configures a [CookieStore].
@@ -279,7 +279,7 @@ func openCookie(s *keyset, name, value string) (token, Record, verdict) {
 	}
 	// securecookie reads several spellings of one value.
 	sealed := value[cookieKeyID+1:]
-	if _, err := base64.URLEncoding.Strict().DecodeString(sealed); err != nil || strings.ContainsAny(sealed, "\r\n") {
+	if _, err := base64.URLEncoding.Strict().DecodeString(sealed); err != nil || text.HasLineBreak(sealed) {
 		return tok, Record{}, foreign
 	}
 	var b []byte

@@ -1,4 +1,4 @@
-// Package text shortens text for errors and records.
+// Package text shortens and judges text.
 package text
 
 import (
@@ -24,4 +24,11 @@ func Clip(s string, most int) string {
 // most 64 bytes, all of which print. An empty name is one.
 func IsName(s string) bool {
 	return len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) })
+}
+
+// HasLineBreak reports whether s holds a byte that decoders of base64 skip, so that
+// what it decodes to has more than one spelling. It takes long texts a vector at a
+// time.
+func HasLineBreak(s string) bool {
+	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
 }

@@ -24,3 +24,11 @@ func TestClip(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestHasLineBreak(t *testing.T) {
+	for s, want := range map[string]bool{"": false, "abc": false, "a\nb": true, "\r": true, "abc\n": true, "\v\u2028": false} {
+		if text.HasLineBreak(s) != want {
+			t.Errorf("%q: %t", s, !want)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/inovy/hardening/internal/text"
 )
 
 // Params is what an argon2id hash costs (RFC 9106).
@@ -142,7 +144,7 @@ func number(s, prefix string, most uint32) (uint32, bool) {
 }
 
 func decode64(s string, least, most int) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") { // which the decoder would skip
+	if text.HasLineBreak(s) {
 		return nil, ErrHash
 	}
 	b, err := base64PHC.DecodeString(s)
