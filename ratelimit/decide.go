@@ -42,7 +42,7 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 		}
 		c := p.charge(Subject{Addr: addr}, cost)
 		var s State
-		d.Allowed = l.memory.decideOne(&c, &s, take)
+		d.Allowed = l.memory.decideOne(l.memory.keyOf(&c), &c, &s, take)
 		if !d.Allowed {
 			d.Violated = []string{p.Name}
 		}

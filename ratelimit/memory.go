@@ -155,7 +155,9 @@ func (s *MemoryStore) decide(charges []Charge, states []State, take bool) (bool,
 		return false, ErrCharges
 	}
 	if len(charges) == 1 { // without the working set of many
-		return s.decideOne(&charges[0], &states[0], take), nil
+		c, st := &charges[0], &states[0]
+		k := s.keyOf(c)
+		return take && s.hitKnown(k, c, st) || s.decideOne(k, c, st, take), nil
 	}
 	var d decision
 	s.lock(&d, charges)
@@ -208,18 +210,24 @@ func (s *MemoryStore) takeKnown(p *policy, addr netip.Addr, cost int64, d *Decis
 	return true
 }
 
+// hitKnown does the same for a charge.
+func (s *MemoryStore) hitKnown(k key, c *Charge, st *State) bool {
+	known := s.shards[k.lo&s.mask].own.find(k)
+	if known == nil || !known.isBucketed() { // do not read the clock in vain
+		return false
+	}
+	now := s.now()
+	left, full, ok := known.tryHit(now, int64(c.Per), c.Cost, c.N)
+	if ok {
+		*st = State{Fits: true, Remaining: left, ResetAfter: time.Duration(full), At: stamp(now)}
+	}
+	return ok
+}
+
 // decideOne decides on one charge that is countable, without the working set of
 // many.
-func (s *MemoryStore) decideOne(c *Charge, st *State, take bool) bool {
-	k := s.keyOf(c)
+func (s *MemoryStore) decideOne(k key, c *Charge, st *State, take bool) bool {
 	sh := &s.shards[k.lo&s.mask]
-	if known := sh.own.find(k); take && known != nil && known.isBucketed() {
-		now := s.now()
-		if left, full, ok := known.tryHit(now, int64(c.Per), c.Cost, c.N); ok {
-			*st = State{Fits: true, Remaining: left, ResetAfter: time.Duration(full), At: stamp(now)}
-			return true
-		}
-	}
 	sh.mu.Lock()
 	now := s.now()
 	p := s.find(sh, c, k, now, 0)
