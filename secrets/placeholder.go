@@ -131,12 +131,15 @@ func whole(text []byte) bool {
 func opens(text []byte) bool {
 	sep := 0
 	for i, c := range text {
-		switch {
-		case c >= '0' && c <= '9':
+		switch c {
+		case '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 			return false
-		case sep == 0 && bytes.IndexByte([]byte(" -_.:/<"), c) >= 0:
-			if sep = i; sep == 0 {
+		case ' ', '-', '_', '.', ':', '/', '<':
+			if i == 0 {
 				return false
+			}
+			if sep == 0 {
+				sep = i
 			}
 		}
 	}
