@@ -12,8 +12,8 @@ import (
 type key struct{ lo, hi uint64 }
 
 // ruleKey hashes what the charges of one limit have in common. A Limiter does
-// so once. It is keyed by two seeds of this process, as everything below:
-// nobody outside can choose addresses or names that meet in one key.
+// so once. It is keyed by secrets of this process, as everything below: nobody
+// outside can choose addresses or names that meet in one key.
 func (s *MemoryStore) ruleKey(rule string, per int64) key {
 	var b [24]byte
 	hash := func(seed maphash.Seed) uint64 {
