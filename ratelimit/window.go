@@ -40,8 +40,8 @@ const (
 	bucketWords  = bucketHeader + (bucketCount+1)/2
 )
 
-// init makes it an empty window for n.
-func (w *window) init(n, per int64) {
+// makeEmpty makes it a window for n that has counted nothing.
+func (w *window) makeEmpty(n, per int64) {
 	if n > exactMost {
 		w.state.Store(bucketed)
 		w.end.Store(bucketWidth(per))
@@ -223,7 +223,7 @@ func (w *window) grow(words int) {
 // toBuckets keeps every hit of a ring whose limit has become too large for it.
 func (w *window) toBuckets(per int64) {
 	var b window
-	b.init(exactMost+1, per)
+	b.makeEmpty(exactMost+1, per)
 	head, live := w.ring()
 	for i := range live {
 		b.used(w.at(head, i), per)

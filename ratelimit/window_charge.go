@@ -9,7 +9,7 @@ func (w *window) begin(c *Charge) {
 		w.words[0] = leaky
 		return
 	}
-	w.init(c.N, int64(c.Per))
+	w.makeEmpty(c.N, int64(c.Per))
 }
 
 // usage forgets what no longer counts and returns what does.

@@ -225,7 +225,7 @@ func TestWindowLaw(t *testing.T) {
 func windowLaw(t *testing.T, n, per int64, steps []byte) {
 	n, per = 1+abs(n)%5000, int64(minPer)+abs(per)%int64(time.Hour)
 	var w window
-	w.init(n, per)
+	w.makeEmpty(n, per)
 	maxWords := leastWords // as when the memory is full
 	if per%2 == 0 {
 		maxWords = 1 << 20
