@@ -76,7 +76,7 @@ func (l *Limiter) decide(ctx context.Context, r *Request, take bool, d *Decision
 		}
 	}
 	for i := range w.trial {
-		if !take || !d.Allowed { // what is refused anyway tries nothing
+		if !take || !d.Allowed || d.Degraded { // what is refused anyway tries nothing; neither does a share, nor one more wait
 			break
 		}
 		switch fits, err := l.store.TakeAll(ctx, w.trial[i:i+1], w.verdict[:]); {

@@ -120,7 +120,7 @@ func (c *coalescer) unknownTier(ctx context.Context, r *Request) {
 }
 
 func (c *coalescer) storeFailed(ctx context.Context, err error) {
-	if left(ctx, err) {
+	if left(ctx, err) || errors.Is(err, ErrOutage) { // whoever knows of the outage tells, once
 		return
 	}
 	c.send(ctx, kind{name: event.StoreDegraded, detail: "store"}, func() []slog.Attr {

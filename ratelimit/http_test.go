@@ -90,6 +90,27 @@ func TestRefusal(t *testing.T) {
 	})
 }
 
+// Retry-After has whole seconds, rounded up: who comes back then is never early.
+func TestRetryAfterIsRoundedUp(t *testing.T) {
+	for _, waited := range []time.Duration{0, 200 * time.Millisecond, 499 * time.Millisecond, 501 * time.Millisecond, 1400 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLimiter(t, ratelimit.Config{IP: []ratelimit.Limit{{N: 1, Per: 1500 * time.Millisecond}}})
+			h := l.Wrap(ok)
+			get(h, "192.0.2.1:1", "/")
+			time.Sleep(waited)
+			w := get(h, "192.0.2.1:1", "/")
+			after, err := strconv.Atoi(w.Header().Get("Retry-After"))
+			if w.Code != 429 || err != nil {
+				t.Fatalf("%d %v", w.Code, w.Header())
+			}
+			time.Sleep(time.Duration(after) * time.Second)
+			if w := get(h, "192.0.2.1:1", "/"); w.Code != 204 {
+				t.Errorf("after %v told to wait %d s, and refused then: %d", waited, after, w.Code)
+			}
+		})
+	}
+}
+
 func TestWhoIsCounted(t *testing.T) {
 	tiers := []ratelimit.Tier{
 		{Name: "free", User: []ratelimit.Limit{ratelimit.PerHour(3)}, IP: []ratelimit.Limit{ratelimit.PerHour(5)}},

@@ -36,7 +36,8 @@ type Limit struct {
 	// Shadow tries the limit out: it counts what the others admit, apart from
 	// every other limit, refuses nothing, and reports what it would have
 	// refused in events (report_only) and [Decision.Shadowed]. Each costs a
-	// call of the store of its own.
+	// call of the store of its own, one after the other. While a store that nodes
+	// share is away nothing is tried.
 	Shadow bool
 	// OnOutage is what holds while a store that nodes share is away. Default:
 	// [Local].

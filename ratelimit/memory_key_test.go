@@ -67,3 +67,21 @@ func TestKeysTellRulesApart(t *testing.T) {
 		}
 	}
 }
+
+// What is learnt about one store says nothing about another.
+func TestKeysDifferBetweenStores(t *testing.T) {
+	one, other := newStore(t, MemoryConfig{}), newStore(t, MemoryConfig{})
+	rule := key{1, 2} // the same, so that only their secrets differ
+	a := netip.MustParseAddr("192.0.2.1")
+	k, l := one.subjectKey(rule, a, ""), other.subjectKey(rule, a, "")
+	if k.lo == l.lo || k.hi == l.hi {
+		t.Error("an address has one key in two stores")
+	}
+	k, l = one.subjectKey(rule, netip.Addr{}, "alice"), other.subjectKey(rule, netip.Addr{}, "alice")
+	if k.lo == l.lo || k.hi == l.hi {
+		t.Error("a name has one key in two stores")
+	}
+	if k, l = one.ruleKey("ip", 1), other.ruleKey("ip", 1); k.lo == l.lo || k.hi == l.hi {
+		t.Error("a rule has one key in two stores")
+	}
+}

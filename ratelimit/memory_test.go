@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 func addr(i uint32) netip.Addr {
@@ -231,5 +232,33 @@ func TestARingThatBecomesBucketsIsKept(t *testing.T) {
 	}
 	if admitted != 200 {
 		t.Errorf("%d admitted after the limit rose from 19 to 200", admitted)
+	}
+}
+
+// Neither does a wall clock that is set back or forward while windows are open:
+// only the monotonic one counts.
+func TestTheWallClockMovesNoWindow(t *testing.T) {
+	for _, step := range []int64{-3600, 3600} {
+		s := newStore(t, MemoryConfig{})
+		c := Charge{Rule: "r", N: 2, Per: time.Minute, Cost: 2}
+		if !take(t, s, c).Fits {
+			t.Fatal("refused")
+		}
+		// What the store would see if the wall clock had been set by that many seconds:
+		// its base is as far away by the one clock, and not by the other.
+		before := s.base.Round(0)
+		*(*uint64)(unsafe.Pointer(&s.base)) -= uint64(step) << 30 // seconds stand above 30 bits of nanoseconds
+		if moved := before.Sub(s.base.Round(0)); moved != time.Duration(step)*time.Second {
+			t.Fatalf("the base moved by %v", moved)
+		}
+		if st := take(t, s, c); st.Fits || st.RetryAfter < 50*time.Second || st.RetryAfter > time.Minute {
+			t.Errorf("the clock was set by %d s: %+v", step, st)
+		}
+	}
+}
+
+func TestTheDefaultBoundIs256MiB(t *testing.T) {
+	if s := newStore(t, MemoryConfig{}); s.maxBytes != 256<<20 {
+		t.Errorf("%d bytes", s.maxBytes)
 	}
 }

@@ -35,7 +35,7 @@ func (o Outage) String() string {
 	return "unknown"
 }
 
-// ErrOutage is what a Store returns for a charge that is [Closed] while it is
+// ErrOutage is what a Store, which tells of the outage itself, returns for a charge that is [Closed] while it is
 // away: the request is answered with 503.
 var ErrOutage = errors.New("ratelimit: the shared store is away and a limit is closed meanwhile")
 

@@ -8,7 +8,8 @@ type Tier struct {
 	// Name is what Identify answers with: 1 to 64 letters, digits, '-', '_', '.'.
 	Name string
 	// User limits each user of the tier, over all addresses. A change of tier
-	// keeps what was used.
+	// keeps what was used in windows of the same length, so give all tiers the same
+	// lengths; one that the old tier did not have begins empty.
 	User []Limit
 	// IP limits each address for requests of this tier. The lowest tier's also
 	// hold for anonymous requests: all who share an address and are not logged in
@@ -24,7 +25,8 @@ type Tier struct {
 	// connection no longer counts then. Take holds none. With a [LeaseStore], such
 	// as ratelimit/redislimit, all nodes count together, at the cost of a second
 	// round trip when a request ends, and the slots of a node that is killed
-	// come back within 30 seconds; else each node counts for itself. 0 = no bound.
+	// come back within 30 seconds, 31 where this is above 128; else each node counts
+	// for itself. 0 = no bound.
 	Concurrent int
 	// Timeout is how long Wrap lets one request run: then its context ends with
 	// the cause [ErrTimeout], and a handler that gives up without having

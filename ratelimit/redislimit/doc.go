@@ -16,8 +16,10 @@
 //
 // # When Redis is away
 //
-// A call waits 100 ms at most, whatever the client's options; a request twice that
-// if it also asks for the blocks, and once more if it tells of a change. MaxRetries: -1 keeps the client from repeating one that may have been
+// A call waits 100 ms at most, whatever the client's options. A request makes
+// one; one more if it asks for the blocks, tells of a change or writes back what
+// a flush took; one for each Shadow limit, unless Redis is away; with Slots above 1 one
+// to give back what was taken in vain; and one at its end for a slot. MaxRetries: -1 keeps the client from repeating one that may have been
 // counted, which would count it twice; DialerRetries: 1 has a server that refuses
 // connections told at once, and not after 100 ms. After three failures in a
 // row Redis is not asked for a while, 100 ms and then longer up to 4 s, but by

@@ -253,3 +253,58 @@ func TestScriptFlushesInTheMiddleOfARun(t *testing.T) {
 		})
 	}
 }
+
+// By a server's own Lua, and its own clock: goroutines that hammer over the borders
+// of sub-buckets are never admitted more than N in a window by their clocks.
+func TestAServerKeepsTheWindow(t *testing.T) {
+	const per = 96 * time.Millisecond // a sub-bucket of 3 ms
+	for _, n := range []int64{20, 150} {
+		client := redis.NewClient(&redis.Options{Addr: testenv.Redis(t), ContextTimeoutEnabled: true, MaxRetries: -1})
+		t.Cleanup(func() { _ = client.Close() })
+		s := newStore(t, client)
+		c := charge(n)
+		c.Per = per
+		type hit struct{ before, after time.Duration }
+		var mu sync.Mutex
+		var hits []hit // guarded by mu
+		var wg sync.WaitGroup
+		start := time.Now()
+		for range 3 {
+			wg.Go(func() {
+				for mine := int64(0); mine < 2*n && time.Since(start) < time.Minute; {
+					before := time.Since(start)
+					var st [1]ratelimit.State
+					ok, err := s.TakeAll(t.Context(), []ratelimit.Charge{c}, st[:])
+					switch {
+					case err != nil || st[0].Degraded:
+						t.Error(err, st)
+						return
+					case !ok && (st[0].RetryAfter <= 0 || st[0].RetryAfter > per+per/32):
+						t.Errorf("%+v", st)
+						return
+					case ok:
+						mine++
+						mu.Lock()
+						hits = append(hits, hit{before, time.Since(start)})
+						mu.Unlock()
+					}
+				}
+			})
+		}
+		wg.Wait()
+		for _, first := range hits {
+			inside := int64(0)
+			for _, h := range hits {
+				if h.before >= first.before && h.after < first.before+per {
+					inside++
+				}
+			}
+			if inside > n {
+				t.Fatalf("%d admitted in a window of a limit of %d", inside, n)
+			}
+		}
+		if int64(len(hits)) < 6*n {
+			t.Errorf("only %d admitted", len(hits))
+		}
+	}
+}

@@ -62,6 +62,8 @@ func Run(t *testing.T, s Subject) {
 		{"a leaky bucket admits at most Burst and its pace", clock | bursts, leaky},
 		{"a leaky bucket gives back what has not leaked", clock | bursts | refunds, leakyRefund},
 		{"no window admits more than N at any phase", clock, anyWindow},
+		{"no window admits more than N of two bursts close together", clock, twoBursts},
+		{"evenly spaced traffic is admitted but for a thirty-third", clock, evenlySpaced},
 		{"RetryAfter is when it fits", clock, retryAfter},
 		{"users and organisations are blocked, and lifted, apart", blocking, blocks},
 		{"the newest change of a block counts", blocking, newestBlock},
@@ -343,6 +345,48 @@ func anyWindow(t *testing.T, s ratelimit.Store, sub Subject) {
 			if all < 2*n {
 				t.Errorf("N = %d, phase %d: only %d admitted in three windows", n, phase, all)
 			}
+		}
+	}
+}
+
+// twoBursts are hits that a store may count together: as one that is as young as
+// the younger.
+func twoBursts(t *testing.T, s ratelimit.Store, sub Subject) {
+	for _, n := range []int64{100, 200, 1000} {
+		for _, apart := range []time.Duration{time.Millisecond, 9 * time.Millisecond, 31 * time.Millisecond} {
+			for phase := range 8 { // a thirty-second of the window is 32 ms
+				c := ratelimit.Charge{Rule: "two", Subject: ratelimit.Subject{Name: time.Duration(n*100+int64(phase)).String() + apart.String()}, N: n, Per: 1024 * time.Millisecond, Cost: n / 2}
+				sub.Advance(4 * time.Millisecond)
+				take(t, s, c)
+				sub.Advance(apart)
+				if ok, st := take(t, s, c); !ok {
+					t.Fatalf("N = %d: %+v", n, st)
+				}
+				sub.Advance(c.Per - apart) // the first burst is over, and the second is not
+				var again int64
+				for ok, _ := take(t, s, c); ok && again < n; ok, _ = take(t, s, c) {
+					again += c.Cost
+				}
+				if again > n/2 {
+					t.Fatalf("N = %d, %v apart: %d admitted in one window", n, apart, n/2+again)
+				}
+			}
+		}
+	}
+}
+
+func evenlySpaced(t *testing.T, s ratelimit.Store, sub Subject) {
+	for _, n := range []int64{100, 640} {
+		c := ratelimit.Charge{Rule: "even", Subject: ratelimit.Subject{Name: time.Duration(n).String()}, N: n, Per: 64 * time.Second, Cost: 1}
+		var admitted int64
+		for range 3 * n {
+			if ok, _ := take(t, s, c); ok {
+				admitted++
+			}
+			sub.Advance(c.Per / time.Duration(n))
+		}
+		if share := float64(admitted) / float64(3*n); share < 0.969 {
+			t.Errorf("N = %d: %.1f %% of evenly spaced requests were admitted", n, 100*share)
 		}
 	}
 }

@@ -124,6 +124,10 @@ func (b broken) TakeAll(ctx context.Context, cs []ratelimit.Charge, st []ratelim
 			if mine[i].Subject.Addr.IsValid() {
 				mine[i].Subject.Name, mine[i].Subject.Addr = mine[i].Subject.Addr.String()+mine[i].Subject.Name, netip.Addr{}
 			}
+		case "bursts are dated by the first":
+			mine[i].Per -= mine[i].Per / 32
+		case "windows are too long":
+			mine[i].Per += mine[i].Per / 10
 		case "bursts are windows":
 			mine[i].N, mine[i].Burst = mine[i].Capacity(), 0
 			if cs[i].Burst > 0 {
@@ -295,6 +299,8 @@ func TestABrokenStoreFails(t *testing.T) {
 		{"a renewal does nothing", []string{"a_renewal_counts_from_now,_whether_it_fits_or_not"}},
 		{"a renewal that does not fit is lost", []string{"a_renewal_counts_from_now,_whether_it_fits_or_not"}},
 		{"windows are fixed", []string{"no_window_admits_more_than_N_at_any_phase"}},
+		{"bursts are dated by the first", []string{"no_window_admits_more_than_N_of_two_bursts_close_together"}},
+		{"windows are too long", []string{"evenly_spaced_traffic_is_admitted_but_for_a_thirty-third"}},
 		{"RetryAfter is early", []string{"RetryAfter_is_when_it_fits"}},
 		{"a lift does nothing", []string{"users_and_organisations_are_blocked,_and_lifted,_apart", "the_newest_change_of_a_block_counts"}},
 		{"an organisation is a user", []string{"users_and_organisations_are_blocked,_and_lifted,_apart"}},
