@@ -164,7 +164,8 @@ func effective(d *Decision) int64 {
 // writeHeaders sets RateLimit-Policy and RateLimit for the limit that binds, in
 // one string and one backing array.
 func (l *Limiter) writeHeaders(h http.Header, d *Decision) {
-	var buf [192]byte
+	var buf [256]byte
+	var at [6]int // where each field ends in buf
 	b := append(buf[:0], '"')
 	b = append(b, d.Policy...)
 	b = append(b, `";q=`...)
@@ -175,21 +176,28 @@ func (l *Limiter) writeHeaders(h http.Header, d *Decision) {
 	} else {
 		b = append(b, `;qu="concurrent-requests"`...)
 	}
-	cut := len(b)
+	at[1] = len(b)
 	b = append(b, '"')
 	b = append(b, d.Policy...)
 	b = append(b, `";r=`...)
 	b = strconv.AppendInt(b, d.Remaining, 10)
 	b = append(b, `;t=`...)
 	b = strconv.AppendInt(b, effective(d), 10)
-	s := string(b)
-	values := [2]string{s[:cut], s[cut:]}
-	h["Ratelimit-Policy"] = values[0:1:1]
-	h["Ratelimit"] = values[1:2:2]
+	at[2] = len(b)
+	names := []string{"Ratelimit-Policy", "Ratelimit", "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"}
 	if l.cfg.XRateLimit {
-		h["X-Ratelimit-Limit"] = []string{strconv.FormatInt(d.Limit.N, 10)}
-		h["X-Ratelimit-Remaining"] = []string{strconv.FormatInt(d.Remaining, 10)}
-		reset := time.Now().Add(max(d.ResetAfter, d.RetryAfter) + time.Second - 1)
-		h["X-Ratelimit-Reset"] = []string{strconv.FormatInt(reset.Unix(), 10)}
+		b = strconv.AppendInt(b, d.Limit.N, 10)
+		at[3] = len(b)
+		b = strconv.AppendInt(b, d.Remaining, 10)
+		at[4] = len(b)
+		b = strconv.AppendInt(b, time.Now().Add(max(d.ResetAfter, d.RetryAfter)+time.Second-1).Unix(), 10)
+		at[5] = len(b)
+	} else {
+		names = names[:2]
+	}
+	all, values := string(b), make([]string, len(names)) // one of each for all fields
+	for i, name := range names {
+		values[i] = all[at[i]:at[i+1]]
+		h[name] = values[i : i+1 : i+1]
 	}
 }

@@ -305,6 +305,19 @@ func TestAllocations(t *testing.T) {
 			t.Errorf("Wrap %s: %v allocations, want at most 5", path, got)
 		}
 	}
+	everything := newLimiter(t, ratelimit.Config{
+		Identify: user, IP: many, Global: many, XRateLimit: true,
+		Tiers:  []ratelimit.Tier{{Name: "t", User: many, IP: many, Concurrent: 10, Timeout: time.Minute}},
+		Routes: []ratelimit.Route{{Pattern: "GET /patients/{id}", Limits: many}},
+	}).Wrap(ok)
+	r := httptest.NewRequest("GET", "/patients/7", nil)
+	r.Header.Set("X-User", "u")
+	w := httptest.NewRecorder()
+	got := testing.AllocsPerRun(1000, func() { everything.ServeHTTP(w, r) })
+	t.Logf("Wrap with everything: %v", got)
+	if got > 5 {
+		t.Errorf("Wrap with everything: %v allocations, want at most 5", got)
+	}
 	req := ratelimit.Request{Addr: netip.MustParseAddr("2001:db8::1"), Identity: ratelimit.Identity{User: "u"}, Route: "POST /login"}
 	if got := testing.AllocsPerRun(1000, func() { _, _ = l.Take(t.Context(), req) }); got > 0 {
 		t.Errorf("Take: %v allocations, want none", got)
